@@ -1,0 +1,412 @@
+"""What a model is: data, and the names of the functions that run it.
+
+A `ModelSpec` states the facts of one family; `resolve` turns the caller's choice (id, variant,
+modality, options) into a `Model`, the concrete thing that every later step reads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+from returns.result import Failure, Success
+
+from rs_embed.core.errors import ModelError
+from rs_embed.core.result import Outcome
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class WeightRecord:
+    """Where one file of published weights lies, and how to know it.
+
+    Parameters
+    ----------
+    filename : str
+        Path inside the hub repository, or the name to keep a downloaded URL under.
+    repo, revision : str or None
+        Hub repository and the commit that fixes the file; a revision of None is unpinned.
+    url : str or None
+        For files outside the hub.
+    size : int or None
+        Exact bytes.
+    sha256 : str or None
+        Of the whole file; None where no source states it.
+    licence : str
+        As the publisher states it.
+    restricted : bool
+        True where the licence limits use or is not stated: said once on first use.
+    approx_size : int or None
+        Bytes, where only a rounded size is known; used to ask before large downloads.
+    source : str
+        Where these facts were read.
+    """
+
+    filename: str
+    repo: str | None = None
+    revision: str | None = None
+    url: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    licence: str = "not stated"
+    restricted: bool = False
+    approx_size: int | None = None
+    source: str = ""
+
+    @property
+    def pinned(self) -> bool:
+        """Whether a revision or a hash fixes the bytes."""
+        return self.revision is not None or self.sha256 is not None
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """One kind of imagery that a model takes.
+
+    Parameters
+    ----------
+    name : str
+        Short name, such as "s2".
+    bands : tuple of str
+        In the model's order; any alias of `rs_embed.core.bands`.
+    units : str
+        Units that ``prepare`` expects; see `rs_embed.core.units`.
+    collection : str or None
+        Earth Engine collection of the default path; None where there is none.
+    collection_bands : tuple of str
+        The names there, same order; empty means ``bands``.
+    cloudy_pct : int
+        Default cloud filter, per cent.
+    static : bool
+        True for layers without time, such as elevation.
+    optional : bool
+        True where the model runs without it.
+    """
+
+    name: str
+    bands: tuple[str, ...]
+    units: str
+    collection: str | None = None
+    collection_bands: tuple[str, ...] = ()
+    cloudy_pct: int = 30
+    static: bool = False
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A declared option of a model.
+
+    Parameters
+    ----------
+    name : str
+    kind : type
+        int, float, bool or str.
+    default : Scalar
+    meaning : str
+        One sentence for people.
+    choices : tuple
+        Allowed values; empty means any of the kind.
+    least, most : float
+        Inclusive bounds of a number.
+    sets : str or None
+        The field of `Model` that the value replaces: "window_px", "token_px" or "frames".
+    builds : bool
+        True if it changes the network itself, so that another one has to be built.
+    """
+
+    name: str
+    kind: type
+    default: Scalar
+    meaning: str
+    choices: tuple[Scalar, ...] = ()
+    least: float = -math.inf
+    most: float = math.inf
+    sets: Literal["window_px", "token_px", "frames"] | None = None
+    builds: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One size of a model; fields left None are the family's.
+
+    ``config`` holds what ``build`` needs: widths, depths, heads.
+    """
+
+    name: str
+    dim: int
+    config: Mapping[str, Any] = field(default_factory=dict)
+    weights: WeightRecord | None = None
+    window_px: int | None = None
+    token_px: int | None = None
+    params_m: float | None = None
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.dim, self.weights))
+
+
+@dataclass(frozen=True, slots=True)
+class Cadence:
+    """How a model sees time.
+
+    Parameters
+    ----------
+    kind : {"single", "months", "equal", "none"}
+        "single": one composite of the window. "months": one per calendar month. "equal":
+        ``frames`` bins of equal length. "none": no time at all.
+    frames : int
+        Number of bins for "equal"; most bins allowed for "months".
+    """
+
+    kind: Literal["single", "months", "equal", "none"] = "single"
+    frames: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """The facts of one model family, and the names of its functions.
+
+    Parameters
+    ----------
+    id : str
+        Canonical id.
+    title, summary : str
+        For people.
+    modalities : mapping of str to tuple of InputSpec
+        What each choice of ``modality`` needs; the first is the default.
+    variants : tuple of Variant
+        The first is not special; ``default_variant`` names the default.
+    scale_m : float
+        Ground sampling distance that the model was trained at, metres.
+    window_px, token_px : int
+        Pixels a side of the square the model sees, and of the cell that one token covers.
+    prepare, encode : str
+        ``"package.module:function"``. ``prepare(windows, model) -> {name: array}`` is pure;
+        ``encode(network, arrays, model) -> Tokens``.
+    build : str or None
+        ``build(model) -> network``. A torch network is built on the meta device and then filled
+        from the weights; where the variant has no weights, the result is used as it is.
+    checkpoint_filter : str or None
+        ``(state, model) -> state``: published keys to the network's own.
+    tolerated : tuple of (str, str)
+        (pattern of a key that may be missing or left over, reason).
+    cadence : Cadence
+    pad : {"mirror", "reflect"}
+        How an array smaller than a window is filled, right and bottom.
+    device : bool
+        True where the network runs on torch.
+    image_vector : str or None
+        What ``pooling="model"`` gives; None where the authors define no image-level vector.
+    native_lonlat : bool
+        True where the place is an input.
+    aliases, licence, citation, links, notes : see names
+    """
+
+    id: str
+    title: str
+    summary: str
+    modalities: Mapping[str, tuple[InputSpec, ...]]
+    variants: tuple[Variant, ...]
+    default_variant: str
+    scale_m: float
+    window_px: int
+    token_px: int
+    prepare: str
+    encode: str
+    build: str | None = None
+    checkpoint_filter: str | None = None
+    tolerated: tuple[tuple[str, str], ...] = ()
+    cadence: Cadence = Cadence()
+    options: tuple[Option, ...] = ()
+    pad: Literal["mirror", "reflect"] = "mirror"
+    device: bool = True
+    image_vector: str | None = None
+    shows_windows: bool = False
+    aliases: tuple[str, ...] = ()
+    licence: str = "not stated"
+    citation: str = ""
+    links: tuple[str, ...] = ()
+    parity: str | None = None
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model to run, and how.
+
+    Parameters
+    ----------
+    id : str
+        A model id or alias.
+    variant, modality : str or None
+        None takes the family's default.
+    options : mapping
+        Declared options of the model, by name.
+    weights : str or None
+        A local file to load instead of the published one.
+    backend : str or None
+        Overrides the backend of the call.
+    """
+
+    id: str
+    variant: str | None = None
+    modality: str | None = None
+    options: Mapping[str, Scalar] = field(default_factory=dict)
+    weights: str | None = None
+    backend: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", dict(self.options))
+        if self.weights is not None:
+            object.__setattr__(self, "weights", str(self.weights))
+
+    def __hash__(self) -> int:
+        options = tuple(sorted(self.options.items()))
+        return hash((self.id, self.variant, self.modality, options, self.weights, self.backend))
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as it will run: every default filled in, every option applied."""
+
+    spec: ModelSpec
+    variant: Variant
+    modality: str
+    inputs: tuple[InputSpec, ...]
+    options: Mapping[str, Scalar]
+    window_px: int
+    token_px: int
+    cadence: Cadence
+    weights: str | None = None
+    backend: str | None = None
+
+    def __hash__(self) -> int:
+        return hash((self.spec.id, self.variant.name, self.modality, tuple(self.options.items())))
+
+    @property
+    def id(self) -> str:
+        """Canonical id of the family."""
+        return self.spec.id
+
+    @property
+    def dim(self) -> int:
+        """Width of a token, the length of the feature axis."""
+        return self.variant.dim
+
+    @property
+    def scale_m(self) -> float:
+        """Metres a pixel that the model was trained at."""
+        return self.spec.scale_m
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Every band of every input, in order."""
+        return tuple(band for item in self.inputs for band in item.bands)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Units of each band of `bands`."""
+        return tuple(item.units for item in self.inputs for _ in item.bands)
+
+    @property
+    def network_key(self) -> tuple[Any, ...]:
+        """What tells one built network from another, device apart."""
+        builds = tuple((o.name, self.options[o.name]) for o in self.spec.options if o.builds)
+        return (self.spec.id, self.variant.name, self.weights, builds)
+
+
+def parse_choice(choice: str | ModelChoice) -> Outcome[ModelChoice]:
+    """``"id"``, ``"id:variant"`` or a ModelChoice as a ModelChoice with a tidy id."""
+    if isinstance(choice, ModelChoice):
+        return parse_choice(choice.id).map(
+            lambda c: ModelChoice(
+                c.id, choice.variant or c.variant, choice.modality, choice.options,
+                choice.weights, choice.backend,
+            )
+        )  # fmt: skip
+    if not isinstance(choice, str) or not choice.strip():
+        return Failure(
+            ModelError(f"a model is an id, 'id:variant' or a ModelChoice, not {choice!r}")
+        )
+    name, _, variant = choice.partition(":")
+    return Success(ModelChoice(name.strip().lower(), variant.strip().lower() or None))
+
+
+def resolve(spec: ModelSpec, choice: ModelChoice) -> Outcome[Model]:
+    """The model that a choice asks for. Fails with ModelError that lists what is allowed."""
+    variant = next(
+        (v for v in spec.variants if v.name == (choice.variant or spec.default_variant)), None
+    )
+    if variant is None:
+        return _unknown(spec, "variant", choice.variant, [v.name for v in spec.variants])
+    modality = choice.modality or next(iter(spec.modalities))
+    if modality not in spec.modalities:
+        return _unknown(spec, "modality", choice.modality, list(spec.modalities))
+    return _options(spec, choice.options).bind(
+        lambda options: _sized(spec, variant, modality, options, choice)
+    )
+
+
+def _sized(
+    spec: ModelSpec,
+    variant: Variant,
+    modality: str,
+    options: Mapping[str, Scalar],
+    choice: ModelChoice,
+) -> Outcome[Model]:
+    chosen = {o.sets: options[o.name] for o in spec.options if o.sets and options[o.name]}
+    token = int(chosen.get("token_px") or variant.token_px or spec.token_px)
+    window = int(chosen.get("window_px") or variant.window_px or spec.window_px)
+    frames = int(chosen.get("frames") or spec.cadence.frames)
+    if window % token or window < token:
+        return Failure(
+            ModelError(
+                f"{spec.id}: window_px {window} must be a multiple of the {token} px that a "
+                f"token covers; {max(token, window // token * token)} would do"
+            )
+        )
+    cadence = Cadence(spec.cadence.kind, frames)
+    return Success(
+        Model(
+            spec, variant, modality, spec.modalities[modality], options,
+            window, token, cadence, choice.weights, choice.backend,
+        )
+    )  # fmt: skip
+
+
+def _options(spec: ModelSpec, given: Mapping[str, Scalar]) -> Outcome[Mapping[str, Scalar]]:
+    known = {option.name: option for option in spec.options}
+    for name, value in given.items():
+        if name not in known:
+            listing = "; ".join(f"{o.name} ({o.meaning})" for o in spec.options) or "none"
+            return Failure(ModelError(f"{spec.id} has no option {name!r}. Its options: {listing}"))
+        problem = _option_problem(known[name], value)
+        if problem:
+            return Failure(ModelError(f"{spec.id}: option {problem}"))
+    full = {name: given.get(name, option.default) for name, option in known.items()}
+    return Success(MappingProxyType(full))
+
+
+def _option_problem(option: Option, value: Scalar) -> str | None:
+    if value == option.default and type(value) is type(option.default):
+        return None
+    kinds = (int, float) if option.kind is float else (option.kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and option.kind is not bool):
+        return f"{option.name} takes {option.kind.__name__}, not {value!r}: {option.meaning}"
+    if option.choices and value not in option.choices:
+        return f"{option.name} must be one of {', '.join(map(repr, option.choices))}, not {value!r}"
+    if isinstance(value, int | float) and not option.least <= value <= option.most:
+        return f"{option.name} must be {option.least:g}..{option.most:g}, not {value!r}"
+    return None
+
+
+def _unknown(spec: ModelSpec, what: str, given: object, allowed: list[str]) -> Outcome[Model]:
+    return Failure(
+        ModelError(f"{spec.id} has no {what} {given!r}; choose from {', '.join(allowed)}")
+    )
