@@ -1,0 +1,110 @@
+"""Which projection a place gets, and where points land in it. Needs pyproj; no I/O."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from returns.result import Failure, Success
+
+from rs_embed.core.errors import SpecError
+from rs_embed.core.result import Outcome
+
+if TYPE_CHECKING:
+    from pyproj import Transformer
+
+UPS_NORTH, UPS_SOUTH = "EPSG:32661", "EPSG:32761"
+# A zone is six degrees wide; half a degree beyond either edge is still within 0.15 % of true scale.
+ZONE_SLACK_DEG = 0.5
+
+
+def utm_zone(lon: float, lat: float) -> int:
+    """Zone number of a point, with the MGRS exceptions of Norway (32V) and Svalbard (31X..37X)."""
+    if 56 <= lat < 64 and 3 <= lon < 12:
+        return 32
+    if 72 <= lat <= 84 and 0 <= lon < 42:
+        return 31 if lon < 9 else 33 if lon < 21 else 35 if lon < 33 else 37
+    return int((lon + 180) // 6) % 60 + 1
+
+
+def crs_for(lon: float, lat: float) -> str:
+    """``EPSG:326zz`` or ``EPSG:327zz``, or UPS beyond 84 N and 80 S."""
+    if lat > 84:
+        return UPS_NORTH
+    if lat < -80:
+        return UPS_SOUTH
+    return f"EPSG:{326 if lat >= 0 else 327}{utm_zone(lon, lat):02d}"
+
+
+def zone_limits(lon: float, lat: float) -> tuple[float, float]:
+    """West and east edge of the zone that serves a point, degrees, slack included.
+
+    A zone that the exceptions widen keeps its own edges. Longitudes may pass ±180.
+    """
+    zone = utm_zone(lon, lat)
+    west, east = zone * 6.0 - 186, zone * 6.0 - 180
+    if 56 <= lat < 64 and zone == 32:
+        west, east = 3.0, 12.0
+    elif 72 <= lat <= 84 and 0 <= lon < 42:
+        west, east = {31: (0.0, 9.0), 33: (9.0, 21.0), 35: (21.0, 33.0), 37: (33.0, 42.0)}[zone]
+    return west - ZONE_SLACK_DEG, east + ZONE_SLACK_DEG
+
+
+def check_zone(west: float, east: float, lon: float, lat: float, crs: str) -> Outcome[str]:
+    """The crs, if the span west..east lies in the zone of its centre; else Failure(SpecError)."""
+    if crs in (UPS_NORTH, UPS_SOUTH):
+        return Success(crs)
+    low, high = zone_limits(lon, lat)
+    if west < low or east > high:
+        return Failure(
+            SpecError(
+                f"the region spans longitudes {west:.4g}..{east:.4g}, more than 3.5 degrees from "
+                f"the central meridian of its zone ({crs}, {low:g}..{high:g}), where a pixel is no "
+                "longer its stated size; split it into boxes of at most 6 degrees"
+            )
+        )
+    return Success(crs)
+
+
+@lru_cache(maxsize=256)
+def transformer(source: str, target: str) -> Transformer:
+    """The pyproj transformer between two CRS, x before y on both sides."""
+    from pyproj import Transformer
+
+    return Transformer.from_crs(source, target, always_xy=True)
+
+
+def project(
+    x: np.ndarray | float, y: np.ndarray | float, source: str, target: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates in another CRS, x before y; points that have none come back infinite."""
+    if source == target:
+        return np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    out = transformer(source, target).transform(x, y)
+    return np.asarray(out[0], dtype=float), np.asarray(out[1], dtype=float)
+
+
+@lru_cache(maxsize=256)
+def is_geographic(crs: str) -> bool:
+    """Whether the coordinates of a CRS are degrees."""
+    from pyproj import CRS
+
+    return bool(CRS.from_user_input(crs).is_geographic)
+
+
+def scale_error(crs: str, x: float, y: float, step: float) -> float:
+    """Largest relative error of a step of ``step`` units at a point, against the ellipsoid.
+
+    0 where one unit of the CRS is one metre on the ground.
+    """
+    from pyproj import Geod
+
+    geod = Geod(ellps="WGS84")
+    half = step / 2
+    lon, lat = project(
+        np.array([x - half, x + half, x, x]), np.array([y, y, y - half, y + half]), crs, "EPSG:4326"
+    )
+    _, _, east = geod.inv(lon[0], lat[0], lon[1], lat[1])
+    _, _, north = geod.inv(lon[2], lat[2], lon[3], lat[3])
+    return max(abs(east / step - 1), abs(north / step - 1))

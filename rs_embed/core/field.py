@@ -1,0 +1,162 @@
+"""The tokens of a ROI put together from its windows, and what is said of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from rs_embed.core.errors import ProviderError, RsEmbedError
+from rs_embed.core.windows import Tiling
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The cells of one ROI.
+
+    Parameters
+    ----------
+    cells : ndarray
+        ``(h, w, D)`` float32; NaN where no pixel of a cell is valid.
+    image : ndarray or None
+        ``(D',)`` the authors' image-level vector, over several windows their mean weighted by
+        the area inside the ROI.
+    """
+
+    cells: np.ndarray
+    image: np.ndarray | None = None
+
+    @property
+    def valid(self) -> np.ndarray:
+        """``(h, w)`` bool: cells that hold numbers."""
+        return np.isfinite(self.cells[..., 0])
+
+
+class Canvas:
+    """Collects the tokens of a ROI's windows, in any order, one window at a time."""
+
+    def __init__(self, tiling: Tiling, dim: int) -> None:
+        self._tiling = tiling
+        self._cells = np.full((*tiling.cells, dim), np.nan, dtype=np.float32)
+        self._counts = np.zeros(tiling.cells, dtype=np.int32) if tiling.overlap else None
+        self._image: np.ndarray | None = None
+        self._weight = 0.0
+
+    def add(self, index: int, tokens: np.ndarray, image: np.ndarray | None) -> None:
+        """Lay the tokens ``(h, w, D)`` of window ``index``; NaN tokens are left out."""
+        own, part = self._tiling.spans(index)
+        if self._counts is None:
+            self._cells[own] = tokens[part]
+        else:
+            fresh = tokens[part]
+            ok = np.isfinite(fresh[..., 0])
+            cells, counts = self._cells[own], self._counts[own]
+            first = ok & (counts == 0)
+            cells[first] = fresh[first]
+            again = ok & (counts > 0)
+            cells[again] += fresh[again]
+            counts += ok
+        if image is not None and np.isfinite(image).all():
+            area = float(tokens[part].shape[0] * tokens[part].shape[1])
+            weighted = image.astype(np.float64) * area
+            self._image = weighted if self._image is None else self._image + weighted
+            self._weight += area
+
+    def field(self) -> Field:
+        """What was collected; cells that several windows covered are their mean."""
+        cells = self._cells
+        if self._counts is not None:
+            cells = cells / np.maximum(self._counts, 1)[..., None].astype(np.float32)
+        image = None
+        if self._image is not None:
+            image = (self._image / self._weight).astype(np.float32)
+        return Field(cells, image)
+
+
+def pool(field: Field, how: str) -> np.ndarray:
+    """``(D,)`` mean or max over the valid cells, or the image-level vector for "model"."""
+    if how == "model":
+        if field.image is None:
+            raise ValueError("the model gave no image-level vector")
+        return field.image
+    valid = field.valid
+    flat = field.cells[valid] if not valid.all() else field.cells.reshape(-1, field.cells.shape[-1])
+    if how == "max":
+        return np.asarray(flat.max(axis=0))
+    return flat.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def nothing_valid(what: str) -> RsEmbedError:
+    """The error of a ROI without a single valid pixel."""
+    return ProviderError(
+        f"{what} holds no valid pixel; widen the temporal, loosen the cloud filter, or check that "
+        "the place lies inside the source"
+    )
+
+
+def seam_ratio(cells: np.ndarray, tiling: Tiling) -> float | None:
+    """Mean step between neighbouring cells across window borders, over the mean step inside.
+
+    1 means that borders do not show. None with a single window, or without both kinds of step.
+    """
+    across: list[np.ndarray] = []
+    inside: list[np.ndarray] = []
+    for axis, windows in ((0, tiling.rows), (1, tiling.cols)):
+        step = np.linalg.norm(np.diff(cells, axis=axis), axis=-1)
+        border = np.zeros(step.shape[axis], dtype=bool)
+        if not tiling.overlap:
+            border[[f - 1 for f in windows.firsts[1:] if 0 < f <= len(border)]] = True
+        steps = np.moveaxis(step, axis, 0)
+        across.append(steps[border].ravel())
+        inside.append(steps[~border].ravel())
+    over, within = (_finite(np.concatenate(part)) for part in (across, inside))
+    if not over.size or not within.size or within.mean() == 0:
+        return None
+    return float(over.mean() / within.mean())
+
+
+def place_share(cells: np.ndarray, tiling: Tiling) -> float | None:
+    """Share of the grid's variance that a token's place in its window explains, 0..1.
+
+    The variance of the means of each place over all windows, by the whole variance. With overlap
+    the place is counted modulo the stride. None with a single window or no variance.
+    """
+    flat = cells.reshape(-1, cells.shape[-1]).astype(np.float64)
+    valid = np.isfinite(flat[:, 0])
+    period = tiling.tokens_per_window // max(1, tiling.overlap)
+    height, width = tiling.cells
+    if min(len(tiling), valid.sum()) < 2:
+        return None
+    rows, cols = np.meshgrid(_places(tiling.rows, tiling, period), _places(tiling.cols, tiling, period), indexing="ij")
+    place = (rows * tiling.tokens_per_window + cols).reshape(height * width)[valid]
+    flat = flat[valid]
+    spread = ((flat - flat.mean(axis=0)) ** 2).sum()
+    if spread == 0:
+        return None
+    count = np.bincount(place)
+    order = np.argsort(place, kind="stable")
+    edges = np.concatenate([[0], np.cumsum(count)[:-1]])
+    used = count > 0
+    sums = np.add.reduceat(flat[order], edges[used], axis=0)
+    means = sums / count[used][:, None]
+    between = (count[used][:, None] * (means - flat.mean(axis=0)) ** 2).sum()
+    return float(between / spread)
+
+
+def _places(axis: object, tiling: Tiling, period: int) -> np.ndarray:
+    """Place of each cell of one axis in the window that gave it."""
+    from rs_embed.core.windows import Axis
+
+    assert isinstance(axis, Axis)
+    cells = np.arange(axis.cells)
+    if tiling.overlap:
+        own = (axis.starts[0] - axis.origin) // tiling.token_px
+        return (cells - own) % period
+    firsts = np.array(axis.firsts)
+    starts = (np.array(axis.starts) - axis.origin) // tiling.token_px
+    window = np.searchsorted(firsts, cells, side="right") - 1
+    return cells - starts[window]
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    return values[np.isfinite(values)]

@@ -1,0 +1,86 @@
+"""Windows of pixels on their way into a model, and back out as cells of the ROI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from rs_embed.core.patch import Frame
+from rs_embed.core.plan import RoiPlan
+from rs_embed.core.windows import fill_indices
+
+Read = Callable[[int, int, int, int], np.ndarray]
+"""``read(row, column, height, width)``: the pixels there, ``(T, C, height, width)``, counted from
+the ROI's first pixel; NaN where one is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """A batch of windows, in the bands and units that the model takes.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        ``(B, T, C, H, W)`` float32; NaN marks missing pixels, which ``prepare`` fills.
+    bands : tuple of str
+        Along C, the model's own order.
+    frames : tuple of tuple of Frame
+        The dates of each T, for each window; empty tuples where there is no time.
+    lonlat : ndarray
+        ``(B, 2)`` longitude and latitude of each window's centre, degrees.
+    scale_m : float
+        Metres a pixel.
+    """
+
+    pixels: np.ndarray
+    bands: tuple[str, ...]
+    frames: tuple[tuple[Frame, ...], ...]
+    lonlat: np.ndarray
+    scale_m: float
+
+
+def padded(plan: RoiPlan, read: Read) -> Read:
+    """``read`` for every window of the plan: pixels that do not exist are filled by the model's rule."""
+    row0, col0, height, width = plan.fetched
+    rule = plan.model.spec.pad
+
+    def read_padded(row: int, col: int, h: int, w: int) -> np.ndarray:
+        if (
+            row >= row0 and col >= col0 and row + h <= row0 + height and col + w <= col0 + width
+        ):  # fmt: skip
+            return read(row, col, h, w)
+        rows = fill_indices(row - row0, h, height, rule)
+        cols = fill_indices(col - col0, w, width, rule)
+        top, left = int(rows.min()), int(cols.min())
+        pixels = read(
+            row0 + top, col0 + left, int(rows.max()) - top + 1, int(cols.max()) - left + 1
+        )
+        return pixels[..., (rows - top)[:, None], (cols - left)[None, :]]
+
+    return read_padded
+
+
+def padded_fraction(plan: RoiPlan) -> float:
+    """Share of the pixels that the model sees which do not exist and were padded."""
+    if plan.input_prep == "resize":
+        extent: tuple[int, int, int, int] = (0, 0, *plan.roi.shape)
+    else:
+        extent = plan.tiling.extent()
+    real = plan.fetched[2] * plan.fetched[3]
+    return max(0.0, 1.0 - real / (extent[2] * extent[3]))
+
+
+def valid_tokens(pixels: np.ndarray, token_px: int) -> np.ndarray | None:
+    """``(B, h, w)`` bool: whether any pixel of a token is there; None where every pixel is.
+
+    ``pixels`` is ``(B, T, C, H, W)``; a pixel is there if any band of any date is.
+    """
+    finite = np.isfinite(pixels)
+    if finite.all():
+        return None
+    there = finite.any(axis=(1, 2))
+    batch, height, width = there.shape
+    blocks = there.reshape(batch, height // token_px, token_px, width // token_px, token_px)
+    return np.asarray(blocks.any(axis=(2, 4)))

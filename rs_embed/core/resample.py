@@ -1,0 +1,152 @@
+"""From one lattice of pixels to another: nearest, area average, and a resize for whole images."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from rs_embed.core.crs import project
+from rs_embed.core.grid import Grid
+
+# Beyond this many parts of a pixel two lattices are not the same one.
+_SAME_PX = 1e-3
+
+
+def area_average(pixels: np.ndarray, factor: int) -> np.ndarray:
+    """Means of ``factor x factor`` blocks over the last two axes, missing (NaN) pixels left out.
+
+    ``(..., H, W)`` to ``(..., H / factor, W / factor)``; both are multiples of the factor. A block
+    without any valid pixel is NaN.
+    """
+    if factor == 1:
+        return pixels
+    *lead, height, width = pixels.shape
+    blocks = pixels.reshape(*lead, height // factor, factor, width // factor, factor)
+    valid = np.isfinite(blocks)
+    if valid.all():
+        return blocks.mean(axis=(-3, -1), dtype=np.float64).astype(np.float32)
+    count = valid.sum(axis=(-3, -1))
+    total = np.where(valid, blocks, 0).sum(axis=(-3, -1), dtype=np.float64)
+    return np.divide(
+        total, count, out=np.full(total.shape, np.nan), where=count > 0
+    ).astype(np.float32)
+
+
+def whole_factor(coarse: float, fine: float, tolerance: float = 0.01) -> int:
+    """How many fine pixels make a coarse one, if that is a whole number above 1; else 1."""
+    factor = round(coarse / fine)
+    return factor if factor > 1 and abs(coarse / fine / factor - 1) <= tolerance else 1
+
+
+def offset_in(source: Grid, target: Grid) -> tuple[int, int] | None:
+    """Row and column of the target's first pixel in the source, if their lattices are one.
+
+    Both must have the same CRS, step and row direction, and corners whole pixels apart.
+    """
+    s, t = source.transform, target.transform
+    if source.crs != target.crs:
+        return None
+    extent = max(*source.shape, *target.shape)
+    if abs(s.a - t.a) * extent > _SAME_PX * abs(s.a) or abs(s.e - t.e) * extent > _SAME_PX * abs(
+        s.e
+    ):
+        return None
+    col, row = (t.c - s.c) / s.a, (t.f - s.f) / s.e
+    if abs(col - round(col)) > _SAME_PX or abs(row - round(row)) > _SAME_PX:
+        return None
+    return round(row), round(col)
+
+
+def nearest_indices(source: Grid, target: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column in the source of the pixel nearest to each target centre.
+
+    Two integer arrays ``(H, W)``; -1 in both where the target lies outside the source.
+    """
+    if source.crs == target.crs:
+        rows = np.floor((target.y() - source.transform.f) / source.transform.e + 1e-9)
+        cols = np.floor((target.x() - source.transform.c) / source.transform.a + 1e-9)
+        row, col = (a.astype(np.int64) for a in np.meshgrid(rows, cols, indexing="ij"))
+    else:
+        x, y = np.meshgrid(target.x(), target.y())
+        sx, sy = project(x.ravel(), y.ravel(), target.crs, source.crs)
+        ok = np.isfinite(sx) & np.isfinite(sy)
+        r = np.full(sx.shape, -1.0)
+        c = np.full(sx.shape, -1.0)
+        r[ok] = np.floor((sy[ok] - source.transform.f) / source.transform.e)
+        c[ok] = np.floor((sx[ok] - source.transform.c) / source.transform.a)
+        row = r.astype(np.int64).reshape(target.shape)
+        col = c.astype(np.int64).reshape(target.shape)
+    inside = (row >= 0) & (row < source.height) & (col >= 0) & (col < source.width)
+    return np.where(inside, row, -1), np.where(inside, col, -1)
+
+
+def gather(pixels: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    """``(..., H, W)`` pixels at row and column indices; NaN where an index is -1."""
+    out = pixels[..., rows, cols].astype(np.float32, copy=False)
+    missing = rows < 0
+    if missing.any():
+        out[..., missing] = np.nan
+    return out
+
+
+def resize(pixels: np.ndarray, size: int) -> np.ndarray:
+    """The last two axes resampled to ``size x size`` with a triangle filter, NaN left out.
+
+    Linear interpolation when enlarging, an antialiased triangle when shrinking; pixel centres
+    keep their place. A result none of whose sources is valid is NaN.
+    """
+    *_, height, width = pixels.shape
+    if (height, width) == (size, size):
+        return pixels
+    down, across = _triangle(height, size), _triangle(width, size)
+    valid = np.isfinite(pixels)
+    filled = np.where(valid, pixels, 0).astype(np.float32)
+    total = down @ filled @ across.T
+    if valid.all():
+        return np.asarray(total, dtype=np.float32)
+    weight = down @ valid.astype(np.float32) @ across.T
+    return np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), np.nan).astype(np.float32)
+
+
+def _triangle(source: int, target: int) -> np.ndarray:
+    """``(target, source)`` weights, each row summing to one."""
+    scale = source / target
+    support = max(scale, 1.0)
+    centres = (np.arange(target) + 0.5) * scale - 0.5
+    distance = np.abs(np.arange(source)[None, :] - centres[:, None]) / support
+    weights = np.clip(1 - distance, 0, None)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def resample_cells(cells: np.ndarray, grid: Grid, scale_m: float) -> tuple[np.ndarray, Grid]:
+    """A grid of embeddings ``(D, H, W)`` at cells of ``scale_m``: averaged when coarser, else nearest.
+
+    Coarser cells are the area-weighted mean of the valid cells they overlap; the new lattice
+    starts at the same corner.
+    """
+    from affine import Affine
+
+    t = grid.transform
+    rows = max(1, math.ceil(grid.height * abs(t.e) / scale_m - 0.5))
+    cols = max(1, math.ceil(grid.width * abs(t.a) / scale_m - 0.5))
+    sign = 1 if t.e > 0 else -1
+    out_grid = Grid(grid.crs, Affine(scale_m, 0, t.c, 0, sign * scale_m, t.f), (rows, cols))
+    if scale_m < abs(t.a):
+        r = np.minimum(((np.arange(rows) + 0.5) * scale_m / abs(t.e)).astype(int), grid.height - 1)
+        c = np.minimum(((np.arange(cols) + 0.5) * scale_m / abs(t.a)).astype(int), grid.width - 1)
+        return cells[:, r[:, None], c[None, :]], out_grid
+    down = _overlap(grid.height, abs(t.e), rows, scale_m)
+    across = _overlap(grid.width, abs(t.a), cols, scale_m)
+    valid = np.isfinite(cells)
+    total = down @ np.where(valid, cells, 0) @ across.T
+    weight = down @ valid.astype(np.float64) @ across.T
+    mean = np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0)
+    return mean.astype(np.float32), out_grid
+
+
+def _overlap(source: int, step: float, target: int, size: float) -> np.ndarray:
+    """``(target, source)`` lengths over which cells of two sizes from one corner overlap."""
+    left, right = np.arange(source) * step, (np.arange(source) + 1) * step
+    low, high = np.arange(target)[:, None] * size, (np.arange(target)[:, None] + 1) * size
+    return np.clip(np.minimum(right, high) - np.maximum(left, low), 0, None)

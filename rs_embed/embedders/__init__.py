@@ -1,0 +1,1 @@
+"""Models: one file per family, the catalogue, and what loads and runs them."""

@@ -1,0 +1,106 @@
+"""The models there are: data only, so that looking a model up loads no torch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
+
+from returns.result import Failure, Success
+
+from rs_embed.core.errors import ModelError
+from rs_embed.core.model import Model, ModelChoice, ModelSpec, parse_choice, resolve
+from rs_embed.core.result import Outcome
+from rs_embed.embedders import mosaiks
+
+ENTRY_POINTS = "rs_embed.models"
+_BUILT_IN = (mosaiks.SPEC,)
+_REGISTERED: dict[str, ModelSpec] = {spec.id: spec for spec in _BUILT_IN}
+_PLUGGED = False
+
+
+class _Catalog(Mapping[str, ModelSpec]):
+    """A read-only view of every model: built in, registered, and of installed packages."""
+
+    def __getitem__(self, key: str) -> ModelSpec:
+        _load_plugged()
+        return _REGISTERED[key]
+
+    def __iter__(self) -> Iterator[str]:
+        _load_plugged()
+        return iter(sorted(_REGISTERED))
+
+    def __len__(self) -> int:
+        _load_plugged()
+        return len(_REGISTERED)
+
+    def __repr__(self) -> str:
+        return f"MODEL_SPECS({', '.join(self)})"
+
+
+MODEL_SPECS: Mapping[str, ModelSpec] = _Catalog()
+
+
+def add_model(spec: ModelSpec) -> Outcome[ModelSpec]:
+    """Put a model in the catalogue. Fails with ModelError where its id or an alias is taken."""
+    if not isinstance(spec, ModelSpec):
+        return Failure(ModelError(f"register_model takes a ModelSpec, not {type(spec).__name__}"))
+    known = _REGISTERED.get(spec.id)
+    if known is spec or known == spec:
+        return Success(spec)
+    taken = {name for other in _REGISTERED.values() for name in (other.id, *other.aliases)}
+    clash = taken & {spec.id, *spec.aliases}
+    if clash:
+        return Failure(
+            ModelError(f"the model id {sorted(clash)[0]!r} is taken; choose another id or alias")
+        )
+    if spec.id != spec.id.strip().lower() or ":" in spec.id:
+        return Failure(ModelError(f"a model id is lower case without ':', not {spec.id!r}"))
+    if spec.default_variant not in {variant.name for variant in spec.variants}:
+        return Failure(ModelError(f"{spec.id}: default_variant names none of its variants"))
+    _REGISTERED[spec.id] = spec
+    return Success(spec)
+
+
+def find_model(choice: str | ModelChoice) -> Outcome[Model]:
+    """The model that a choice means. Fails with ModelError that names the nearest ids."""
+    return parse_choice(choice).bind(
+        lambda parsed: find_spec(parsed.id).bind(lambda spec: resolve(spec, parsed))
+    )
+
+
+def find_spec(name: str) -> Outcome[ModelSpec]:
+    """The spec of an id or alias, case and surrounding space ignored."""
+    key = name.strip().lower()
+    found = _by_name(key)
+    if found is None:
+        _load_plugged()
+        found = _by_name(key)
+    if found is not None:
+        return Success(found)
+    names = [n for spec in _REGISTERED.values() for n in (spec.id, *spec.aliases)]
+    near = difflib.get_close_matches(key, names, n=3, cutoff=0.0)
+    return Failure(
+        ModelError(
+            f"there is no model {name!r}; the nearest are {', '.join(near)}. "
+            "All: rs_embed.embedders.catalog.MODEL_SPECS"
+        )
+    )
+
+
+def _by_name(key: str) -> ModelSpec | None:
+    if key in _REGISTERED:
+        return _REGISTERED[key]
+    return next((spec for spec in _REGISTERED.values() if key in spec.aliases), None)
+
+
+def _load_plugged() -> None:
+    """Take in the models that installed packages offer, once."""
+    global _PLUGGED
+    if _PLUGGED:
+        return
+    _PLUGGED = True
+    for entry in entry_points(group=ENTRY_POINTS):
+        outcome = add_model(entry.load())
+        if isinstance(outcome, Failure):
+            raise outcome.failure()

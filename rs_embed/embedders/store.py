@@ -1,0 +1,280 @@
+"""Published weights as files on this machine: found, fetched once, checked once, described.
+
+Hub files lie in the hub's own cache; files from elsewhere in ``<HF_HOME>/rs_embed``. The variables
+``HF_HOME``, ``HF_ENDPOINT`` and ``HF_HUB_OFFLINE`` mean what they mean for every hub client.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from functools import cache, lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeAlias
+
+from returns.result import Failure, Success
+
+from rs_embed.core.errors import ModelError
+from rs_embed.core.model import WeightRecord
+from rs_embed.core.result import Outcome
+from rs_embed.embedders.transfer import (
+    REMEDY,
+    Agree,
+    hub_cached,
+    hub_fetch,
+    is_sha256,
+    url_fetch,
+    where,
+)
+
+Consent: TypeAlias = Callable[[WeightRecord, int], bool]
+
+LARGE_BYTES = 2_000_000_000
+"""Downloads over this size are asked for first."""
+
+
+class LicenceNotice(UserWarning):
+    """The licence of some weights limits their use, or is not stated."""
+
+
+def locate(
+    record: WeightRecord,
+    *,
+    local: str | os.PathLike[str] | None = None,
+    consent: Consent | None = None,
+    model: str = "MODEL",
+    timeout_s: float = 5.0,
+) -> Outcome[Path]:
+    """Path of the weights, checked; downloaded if they are not on this machine yet.
+
+    A file that is here is used without any request, and hashed only if it was never checked or
+    has changed since.
+
+    Parameters
+    ----------
+    record : WeightRecord
+        What is published: where it lies, its size and hash as far as known.
+    local : path, optional
+        A file of the caller's, taken as it is instead of the published one.
+    consent : callable, optional
+        ``(record, bytes) -> bool``, called before a download over 2 GB. Default: a question on an
+        interactive terminal, a refusal elsewhere.
+    model : str
+        How messages name the model.
+    timeout_s : float
+        Seconds that a server may stay silent before a try ends. ``HF_HUB_DOWNLOAD_TIMEOUT`` and
+        ``HF_HUB_ETAG_TIMEOUT`` go before it. A server that answers and then sends nothing at all
+        costs about seven times as much.
+
+    Returns
+    -------
+    Outcome of Path
+        Fails with ModelError: no such local file, nothing published, no consent, a missing
+        package, a server that does not deliver, or bytes other than the recorded ones (which are
+        then removed). ``transient`` where the same call may succeed later.
+    """
+    if local is not None:
+        return _local_file(Path(local).expanduser())
+    if record.repo is None and record.url is None:
+        return Failure(ModelError(f"no weights of {model} are published; pass weights=FILE"))
+    agree = _agreement(record, consent or ask, model)
+    return installed("huggingface_hub").bind(lambda _: _published_file(record, agree, timeout_s))
+
+
+def provenance(record: WeightRecord, path: Path) -> dict[str, str | int | bool | None]:
+    """What is known of a located file, for ``meta``; a local file is told by name and hash only.
+
+    ``commit`` is the hub commit that the file came from, also where none was asked for; ``pinned``
+    says whether a revision or a hash was, and ``published`` whether the bytes are known to be the
+    recorded ones (None where no hash is recorded).
+    """
+    fetched = _is_cached(path)
+    snapshot = re.search(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]", str(path))
+    digest = content_sha256(path)
+    return {
+        "file": record.filename if fetched else path.name,
+        "repo": record.repo if fetched else None,
+        "url": record.url if fetched else None,
+        "revision": record.revision if fetched else None,
+        "commit": snapshot.group(1) if fetched and snapshot else None,
+        "sha256": digest,
+        "size": path.stat().st_size,
+        "pinned": fetched and record.pinned,
+        "published": digest == record.sha256 if record.sha256 else None,
+        "licence": record.licence if fetched or digest == record.sha256 else "not stated",
+    }
+
+
+def content_sha256(path: Path) -> str:
+    """SHA-256 of a file, computed once and remembered until its size or time of change differ."""
+    stat = path.stat()
+    return _remembered_sha256(str(path.absolute()), stat.st_size, stat.st_mtime_ns)
+
+
+def note_licence(record: WeightRecord) -> None:
+    """Warn with LicenceNotice, once in a process, if the licence limits use or is not stated."""
+    if record.restricted:
+        _note_once(record.licence, where(record))
+
+
+def ask(record: WeightRecord, size: int) -> bool:
+    """The answer of a person at the terminal; False where there is none to ask."""
+    if not (sys.stdin and sys.stderr and sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    print(f"{where(record)} is {size / 1e9:.1f} GB. Download it? [y/N] ", end="", file=sys.stderr)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def installed(*packages: str) -> Outcome[None]:
+    """Success if the packages can be imported; else a ModelError that says what to install."""
+    missing = [name for name in packages if find_spec(name) is None]
+    if not missing:
+        return Success(None)
+    text = f'weights need {" and ".join(missing)}: run  pip install "rs-embed[torch]"'
+    return Failure(ModelError(text))
+
+
+def weights_home() -> Path:
+    """Folder of what this package keeps beside the hub's cache."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HOME) / "rs_embed"
+
+
+def _local_file(path: Path) -> Outcome[Path]:
+    if path.is_file():
+        return Success(path)
+    found = "is a folder" if path.is_dir() else "does not exist"
+    return Failure(ModelError(f"weights={str(path)!r} {found}; pass the path of a file"))
+
+
+def _agreement(record: WeightRecord, consent: Consent, model: str) -> Agree:
+    @cache
+    def agree(size: int | None) -> Outcome[None]:
+        if size is None or size <= LARGE_BYTES or consent(record, size):
+            return Success(None)
+        return Failure(
+            ModelError(
+                f"{where(record)} is {size / 1e9:.1f} GB and was not downloaded without consent: "
+                f"run `rs-embed weights fetch {model} --yes`, {REMEDY}"
+            )
+        )
+
+    return agree
+
+
+def _published_file(record: WeightRecord, agree: Agree, timeout_s: float) -> Outcome[Path]:
+    if record.repo is not None:
+        here = hub_cached(record)
+        found = Success(here) if here else hub_fetch(record, agree, timeout_s)
+    else:
+        target = weights_home() / "files" / _kept_as(record)
+        here = target if target.exists() else None
+        found = Success(target) if here else url_fetch(record, target, agree, timeout_s)
+    return found.bind(lambda path: _checked(record, path, fresh=here is None))
+
+
+def _kept_as(record: WeightRecord) -> str:
+    key = record.sha256 or hashlib.sha256(str(record.url).encode()).hexdigest()
+    return f"{key[:16]}-{Path(record.filename).name}"
+
+
+def _checked(record: WeightRecord, path: Path, *, fresh: bool) -> Outcome[Path]:
+    """The path if its bytes are the recorded ones; else the file goes, so that the next try heals.
+
+    Where no hash is recorded, the name that the hub gave a large file in its cache is its hash.
+    """
+    problem = _difference(record, path)
+    if problem is None:
+        return Success(path)
+    _remove(path)
+    if fresh:
+        text = f"{where(record)}: what came is not the published file: {problem}. It was removed"
+        return Failure(ModelError(f"{text}; try again, upgrade rs-embed, {REMEDY}"))
+    text = f"{where(record)}: the file in the cache is damaged: {problem}. It was removed"
+    return Failure(ModelError(f"{text}; run again to download it, {REMEDY}", transient=True))
+
+
+def _difference(record: WeightRecord, path: Path) -> str | None:
+    size = path.stat().st_size
+    if record.size is not None and size != record.size:
+        return f"{size:,} bytes, not {record.size:,}"
+    if record.sha256 is None and _is_page(path):
+        return "a web page, not weights"
+    blob = path.resolve().name
+    wanted = record.sha256 or (blob if is_sha256(blob) else None)
+    digest = content_sha256(path)
+    if wanted is not None and digest != wanted:
+        return f"SHA-256 {digest}, not {wanted}"
+    return None
+
+
+def _is_page(path: Path) -> bool:
+    """File hosts answer with a page, and status 200, where a click or a login is wanted."""
+    with path.open("rb") as file:
+        return file.read(64).lstrip()[:1] == b"<"
+
+
+def _remove(path: Path) -> None:
+    """Remove a file and, in the hub's cache, the blob that it is a link to."""
+    while True:
+        target = path.parent / os.readlink(path) if path.is_symlink() else None
+        path.unlink(missing_ok=True)
+        if target is None:
+            return
+        path = target
+
+
+def _is_cached(path: Path) -> bool:
+    from huggingface_hub import constants
+
+    homes = (Path(constants.HF_HUB_CACHE), weights_home())
+    return any(path.absolute().is_relative_to(home.absolute()) for home in homes)
+
+
+@lru_cache(maxsize=64)
+def _remembered_sha256(path: str, size: int, mtime_ns: int) -> str:
+    name = hashlib.sha256(path.encode()).hexdigest()
+    note = weights_home() / "checked" / f"{name[:32]}.json"
+    seen = _read_note(note)
+    if (seen.get("size"), seen.get("mtime_ns")) == (size, mtime_ns) and is_sha256(
+        str(seen.get("sha256"))
+    ):
+        return str(seen["sha256"])
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    _write_note(note, {"size": size, "mtime_ns": mtime_ns, "sha256": digest})
+    return digest
+
+
+def _read_note(note: Path) -> dict[str, object]:
+    try:
+        seen = json.loads(note.read_text())
+    except (OSError, ValueError):
+        return {}
+    return seen if isinstance(seen, dict) else {}
+
+
+def _write_note(note: Path, seen: dict[str, object]) -> None:
+    # A cache that cannot be written (shared, read-only) only costs a hash in each process.
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=note.parent, delete=False) as file:
+            json.dump(seen, file)
+        os.replace(file.name, note)
+    except OSError:
+        return
+
+
+@cache
+def _note_once(licence: str, place: str) -> None:
+    text = f"the licence of {place} limits use or is not stated: {licence}"
+    warnings.warn(text, LicenceNotice, stacklevel=3)

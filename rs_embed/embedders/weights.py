@@ -1,0 +1,222 @@
+"""Published weights as tensors, and tensors as a network: read safely, loaded strictly.
+
+A network is built on torch's meta device, so that building it allocates nothing, and the tensors
+of the file become its parameters. What a family's ``build`` has to keep to: see `build_on_meta`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from returns.result import Failure, Success
+
+from rs_embed.core.errors import ModelError
+from rs_embed.core.result import Outcome, caused
+from rs_embed.embedders.store import installed
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    State = dict[str, Tensor]
+
+Network = TypeVar("Network", bound="nn.Module")
+
+NAMED = 6
+"""How many keys an error names before it counts the rest."""
+
+
+def read_state(path: Path, *, wrapper: str | None = None) -> Outcome[State]:
+    """The tensors of a file by key, on the CPU, mapped from the file rather than copied.
+
+    Code in a pickle is never run. Nested dicts are flattened with dots; nothing else is guessed.
+
+    Parameters
+    ----------
+    path : Path
+        ``.safetensors``, or whatever ``torch.save`` wrote.
+    wrapper : str, optional
+        The top-level key that the state dict stands under, such as "model" or "state_dict".
+
+    Returns
+    -------
+    Outcome of dict
+        Fails with ModelError: the file is damaged, wants code to be run, has no such ``wrapper``,
+        or holds something else than tensors.
+    """
+    if path.suffix == ".safetensors":
+        raw = installed("torch", "safetensors").bind(lambda _: _read_safetensors(path))
+    else:
+        raw = installed("torch").bind(lambda _: _read_pickle(path))
+    return raw.bind(lambda tree: _unwrapped(tree, wrapper, path)).bind(
+        lambda tree: _flat(tree, path)
+    )
+
+
+def build_on_meta(build: Callable[[], Network]) -> Network:
+    """The network that ``build`` makes, its parameters without storage until `fill`.
+
+    Under ``build`` every tensor made is a shape without values. What the file holds needs nothing
+    more. What it does not hold (rotary tables, relative positions, non-persistent buffers) has to
+    be computed in ``forward``, or made inside ``with torch.device("cpu"):``, or come from numpy;
+    ``.item()`` and ``float()`` of a tensor made in ``build`` do not work. `fill` names what was
+    left without values.
+    """
+    import torch
+
+    with torch.device("meta"):
+        return build()
+
+
+def fill(
+    network: Network, state: State, *, tolerated: Iterable[tuple[str, str]] = ()
+) -> Outcome[Network]:
+    """The network with the tensors of ``state`` as its own, in evaluation mode.
+
+    Floating-point tensors take the dtype that the network declares: half-precision files become
+    float32. Nothing is copied that need not be.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        From `build_on_meta`, or built anywhere; it is changed and returned.
+    state : dict
+        Keys as in ``network.state_dict()``.
+    tolerated : iterable of (str, str)
+        (shell pattern of a key that may be missing or left over, reason).
+
+    Returns
+    -------
+    Outcome of Module
+        Fails with ModelError that names the keys: missing, left over, of another shape or kind, or
+        without values afterwards.
+    """
+    patterns = [pattern for pattern, _ in tolerated]
+    slots: State = dict(network.state_dict())
+    problems = [
+        _listed("missing from the file", _untolerated(slots.keys() - state.keys(), patterns)),
+        _listed("in the file only", _untolerated(state.keys() - slots.keys(), patterns)),
+        _listed("of another shape or kind", _misfits(slots, state)),
+    ]
+    found = "; ".join(problem for problem in problems if problem)
+    if found:
+        return Failure(ModelError(f"the weights do not fit {type(network).__name__}: {found}"))
+    fitting = {key: _as_declared(state[key], slot) for key, slot in slots.items() if key in state}
+    network.load_state_dict(fitting, strict=False, assign=True)
+    empty = _listed("without values", _on_meta(network))
+    if empty:
+        return Failure(ModelError(f"{type(network).__name__} is not complete: {empty}"))
+    network.eval()
+    return Success(network)
+
+
+def _read_safetensors(path: Path) -> Outcome[Mapping[str, Any]]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return Success(load_file(path))
+    except (SafetensorError, OSError, ValueError) as error:
+        return Failure(caused(ModelError(_damaged(path, error)), by=error))
+
+
+def _read_pickle(path: Path) -> Outcome[Any]:
+    import torch
+
+    # Older files are one plain pickle, which cannot be mapped. argparse.Namespace is the one class
+    # beyond torch's own list: training scripts save their arguments beside the weights.
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            mapped = zipfile.is_zipfile(path)
+            return Success(torch.load(path, map_location="cpu", weights_only=True, mmap=mapped))
+    except Exception as error:  # a damaged pickle can raise anything
+        return Failure(caused(ModelError(_damaged(path, error)), by=error))
+
+
+def _damaged(path: Path, error: BaseException) -> str:
+    reason = (str(error) or type(error).__name__).strip()
+    if "weights_only" in reason or "Unsupported" in reason:
+        wants = next((line for line in reason.splitlines() if "GLOBAL" in line), "").strip()
+        return (
+            f"{path.name} was refused: it wants code to be run while it is read, which plain "
+            f"weights do not need. {wants} Save the state dict alone (torch.save or safetensors)"
+        )
+    return f"{path.name} cannot be read as weights ({reason.splitlines()[0]}); fetch it again"
+
+
+def _unwrapped(tree: Any, wrapper: str | None, path: Path) -> Outcome[Mapping[str, Any]]:
+    if not isinstance(tree, Mapping):
+        return Failure(ModelError(f"{path.name} holds a {type(tree).__name__}, not a state dict"))
+    if wrapper is None:
+        return Success(tree)
+    inner = tree.get(wrapper)
+    if isinstance(inner, Mapping):
+        return Success(inner)
+    keys = _some(map(str, tree))
+    return Failure(ModelError(f"{path.name} has no state dict under {wrapper!r}; it has {keys}"))
+
+
+def _flat(tree: Mapping[str, Any], path: Path) -> Outcome[State]:
+    from torch import Tensor
+
+    leaves = dict(_leaves(tree, ""))
+    others = [key for key, value in leaves.items() if not isinstance(value, Tensor)]
+    if others or not leaves:
+        found = f"not tensors: {_some(others)}" if others else "nothing"
+        keys = _some(map(str, tree))
+        return Failure(
+            ModelError(f"{path.name} is not a plain state dict: it holds {found} (under {keys})")
+        )
+    return Success(leaves)
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _untolerated(keys: Iterable[str], patterns: list[str]) -> list[str]:
+    return sorted(k for k in keys if not any(fnmatchcase(k, pattern) for pattern in patterns))
+
+
+def _misfits(slots: State, state: State) -> list[str]:
+    both = [(key, slots[key], state[key]) for key in slots if key in state]
+    shapes = [
+        f"{key} {tuple(given.shape)} where {tuple(slot.shape)} is wanted"
+        for key, slot, given in both
+        if slot.shape != given.shape
+    ]
+    kinds = [
+        f"{key} {given.dtype} where {slot.dtype} is wanted"
+        for key, slot, given in both
+        if slot.shape == given.shape
+        and slot.dtype != given.dtype
+        and not (slot.is_floating_point() and given.is_floating_point())
+    ]
+    return shapes + kinds
+
+
+def _as_declared(given: Tensor, slot: Tensor) -> Tensor:
+    return given.to(slot.dtype)
+
+
+def _on_meta(network: nn.Module) -> list[str]:
+    named = [*network.named_parameters(), *network.named_buffers()]
+    return [name for name, tensor in named if tensor.is_meta]
+
+
+def _listed(what: str, names: list[str]) -> str:
+    return f"{len(names)} {what}: {_some(names)}" if names else ""
+
+
+def _some(names: Iterable[str]) -> str:
+    every = list(names)
+    rest = len(every) - NAMED
+    return ", ".join(every[:NAMED]) + (f" and {rest} more" if rest > 0 else "")

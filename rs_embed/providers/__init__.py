@@ -1,0 +1,1 @@
+"""Sources of pixels: each turns a FetchPlan into a Patch."""
