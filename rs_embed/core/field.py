@@ -127,7 +127,9 @@ def place_share(cells: np.ndarray, tiling: Tiling) -> float | None:
     height, width = tiling.cells
     if min(len(tiling), valid.sum()) < 2:
         return None
-    rows, cols = np.meshgrid(_places(tiling.rows, tiling, period), _places(tiling.cols, tiling, period), indexing="ij")
+    rows, cols = np.meshgrid(
+        _places(tiling.rows, tiling, period), _places(tiling.cols, tiling, period), indexing="ij"
+    )
     place = (rows * tiling.tokens_per_window + cols).reshape(height * width)[valid]
     flat = flat[valid]
     spread = ((flat - flat.mean(axis=0)) ** 2).sum()

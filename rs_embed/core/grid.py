@@ -83,9 +83,7 @@ class Grid:
 
     def crop(self, top: int, left: int, bottom: int, right: int) -> Grid:
         """The lattice with so many rows and columns taken off each side."""
-        return self.window(
-            top, left, self.height - top - bottom, self.width - left - right
-        )
+        return self.window(top, left, self.height - top - bottom, self.width - left - right)
 
     def pad(self, top: int, left: int, bottom: int, right: int) -> Grid:
         """The lattice with so many rows and columns added on each side."""
@@ -204,11 +202,16 @@ def _box_grid(box: BBox, scale: float, most: float) -> Outcome[Grid]:
     if isinstance(zone, Failure):
         return zone
     t = np.linspace(0, 1, _EDGE_POINTS)
-    lons, lats = box.minlon + t * (box.maxlon - box.minlon), box.minlat + t * (
-        box.maxlat - box.minlat
+    lons, lats = (
+        box.minlon + t * (box.maxlon - box.minlon),
+        box.minlat + t * (box.maxlat - box.minlat),
     )
-    edge_lon = np.concatenate([lons, lons, np.full_like(t, box.minlon), np.full_like(t, box.maxlon)])
-    edge_lat = np.concatenate([np.full_like(t, box.minlat), np.full_like(t, box.maxlat), lats, lats])
+    edge_lon = np.concatenate(
+        [lons, lons, np.full_like(t, box.minlon), np.full_like(t, box.maxlon)]
+    )
+    edge_lat = np.concatenate(
+        [np.full_like(t, box.minlat), np.full_like(t, box.maxlat), lats, lats]
+    )
     x, y = projections.project(edge_lon, edge_lat, "EPSG:4326", crs)
     base = northing_base(crs)
     left = math.floor(x.min() / scale + _TOLERANCE_PX)

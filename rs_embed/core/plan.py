@@ -260,7 +260,10 @@ def sensor_for(
         return replace(given, collection=source.collection, bands=source.bands)
     whole = int(scale_m) if float(scale_m).is_integer() else scale_m
     return SensorSpec(
-        source.collection, source.bands, scale_m=whole, cloudy_pct=item.cloudy_pct  # type: ignore[arg-type]
+        source.collection,
+        source.bands,
+        scale_m=whole,
+        cloudy_pct=item.cloudy_pct,  # type: ignore[arg-type]
     )
 
 
@@ -289,9 +292,7 @@ def squared(roi: Grid) -> Grid:
     return roi.window(-((side - roi.height) // 2), -((side - roi.width) // 2), side, side)
 
 
-def pixels_beyond(
-    roi: Grid, sources: Sequence[Source]
-) -> tuple[float, float, float, float]:
+def pixels_beyond(roi: Grid, sources: Sequence[Source]) -> tuple[float, float, float, float]:
     """Pixels of the ROI's lattice that every source has beyond its top, left, bottom and right."""
     beyond = [math.inf] * 4
     for source in sources:

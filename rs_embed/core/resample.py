@@ -28,9 +28,9 @@ def area_average(pixels: np.ndarray, factor: int) -> np.ndarray:
         return blocks.mean(axis=(-3, -1), dtype=np.float64).astype(np.float32)
     count = valid.sum(axis=(-3, -1))
     total = np.where(valid, blocks, 0).sum(axis=(-3, -1), dtype=np.float64)
-    return np.divide(
-        total, count, out=np.full(total.shape, np.nan), where=count > 0
-    ).astype(np.float32)
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0).astype(
+        np.float32
+    )
 
 
 def whole_factor(coarse: float, fine: float, tolerance: float = 0.01) -> int:

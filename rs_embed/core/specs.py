@@ -278,7 +278,7 @@ def _iso(date: str | dt.date | None) -> str | None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) or _is_numpy(value)
+    return (isinstance(value, int | float) and not isinstance(value, bool)) or _is_numpy(value)
 
 
 def _is_numpy(value: object) -> bool:

@@ -50,14 +50,12 @@ def convertible(given: str, wanted: str) -> bool:
     """Whether one unit can become the other."""
     if given == wanted or {given, wanted} == {"db", "linear"}:
         return True
-    return (
-        given in _AFFINE and wanted in _AFFINE and _AFFINE[given][0] == _AFFINE[wanted][0]
-    )
+    return given in _AFFINE and wanted in _AFFINE and _AFFINE[given][0] == _AFFINE[wanted][0]
 
 
-def check_convertible(bands: tuple[str, ...], given: tuple[str, ...], wanted: tuple[str, ...]) -> (
-    Outcome[None]
-):
+def check_convertible(
+    bands: tuple[str, ...], given: tuple[str, ...], wanted: tuple[str, ...]
+) -> Outcome[None]:
     """Failure(SpecError) naming the first band whose units cannot become the model's."""
     for band, have, need in zip(bands, given, wanted, strict=True):
         if not convertible(have, need):

@@ -141,9 +141,7 @@ def resized_token_grid(roi: Grid, cells: int) -> Grid:
     return Grid(roi.crs, scaled, (cells, cells))
 
 
-def _axis(
-    size: int, window: int, token: int, overlap: int, before: float, after: float
-) -> Axis:
+def _axis(size: int, window: int, token: int, overlap: int, before: float, after: float) -> Axis:
     cells = cells_inside(size, token)
     origin = (size - token) // 2 if size < token else 0
     per_window = window // token

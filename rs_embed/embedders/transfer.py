@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from returns.result import Failure, Success
 
@@ -77,7 +77,7 @@ def url_fetch(record: WeightRecord, target: Path, agree: Agree, timeout_s: float
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        return Failure(ModelError(_offline(record)))
+        return Failure(ModelError(f"{_offline(record)}; {REMEDY}"))
     part = target.with_name(target.name + ".part")
     lock = FileLock(target.with_name(target.name + ".lock"))
     try:
@@ -128,7 +128,8 @@ def _hub_call(record: WeightRecord, timeout_s: float, call: Callable[[], T]) -> 
     from huggingface_hub.errors import HfHubHTTPError
 
     # The client's HTTP library changed twice; its own error names the root of the library's errors.
-    foreign = (OSError, ValueError, RuntimeError, *HfHubHTTPError.__bases__)
+    roots = cast(tuple[type[BaseException], ...], HfHubHTTPError.__bases__)
+    foreign: tuple[type[BaseException], ...] = (OSError, ValueError, RuntimeError, *roots)
     try:
         with _bounded_waits(timeout_s):
             return Success(call())
@@ -210,7 +211,7 @@ def _hub_reason(record: WeightRecord, error: BaseException) -> tuple[str, bool]:
             return f"{place} could not be kept: {UNWRITABLE[code]}", False
         case ValueError():
             return f"{place} is not something {hub} can be asked for: {error}", False
-    return _silence(place, hub, error), True
+    return f"{_silence(place, hub, error)}, set HF_ENDPOINT to a mirror", True
 
 
 # URLs
@@ -284,9 +285,9 @@ def _copy(
     start: int,
     total: int | None,
 ) -> Outcome[int | None]:
-    from huggingface_hub.utils import tqdm
+    from huggingface_hub import utils
 
-    bar = tqdm(
+    bar = cast(Any, utils).tqdm(
         total=total, initial=start, unit="B", unit_scale=True, desc=record.filename, leave=False
     )
     with bar, part.open("r+b" if start else "wb") as file:
@@ -330,8 +331,7 @@ def is_sha256(text: str | None) -> bool:
 def _offline(record: WeightRecord) -> str:
     return (
         f"{where(record)} is not in the cache and HF_HUB_OFFLINE is set: unset it for one run, "
-        "or fetch the file where there is a network (`rs-embed weights fetch MODEL`) and bring "
-        "the folder HF_HOME along"
+        f"or fetch the file where there is a network and bring the folder HF_HOME along"
     )
 
 
@@ -339,7 +339,7 @@ def _silence(place: str, server: str, error: BaseException) -> str:
     kind = str(error) or type(error).__name__
     return (
         f"{place}: no complete answer from {server} ({kind}): check the network and any proxy, "
-        "try again, set HF_ENDPOINT to a mirror"
+        "then try again"
     )
 
 

@@ -1,0 +1,47 @@
+"""rs_embed: embeddings of remote-sensing foundation models for any place, time or xarray array.
+
+Importing the package registers the accessor ``.rsembed`` on DataArray and Dataset and loads no
+torch, timm, ee or rasterio; each is imported where it is first needed.
+"""
+
+from rs_embed import accessors as _accessors  # registers .rsembed
+from rs_embed.api import (
+    export_batch,
+    export_npz,
+    get_embedding,
+    get_embeddings_batch,
+    inspect_gee_patch,
+    load_model,
+    register_model,
+    register_provider,
+    sample_scene,
+)
+from rs_embed.core.embedding import Embedding
+from rs_embed.core.errors import ModelError, ProviderError, RsEmbedError, SpecError
+from rs_embed.core.model import ModelChoice
+from rs_embed.core.specs import BBox, OutputSpec, PointBuffer, SensorSpec, TemporalSpec
+
+__version__ = "0.1.0"
+__all__ = [
+    "BBox",
+    "Embedding",
+    "ModelChoice",
+    "ModelError",
+    "OutputSpec",
+    "PointBuffer",
+    "ProviderError",
+    "RsEmbedError",
+    "SensorSpec",
+    "SpecError",
+    "TemporalSpec",
+    "export_batch",
+    "export_npz",
+    "get_embedding",
+    "get_embeddings_batch",
+    "inspect_gee_patch",
+    "load_model",
+    "register_model",
+    "register_provider",
+    "sample_scene",
+]
+del _accessors

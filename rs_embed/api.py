@@ -1,0 +1,266 @@
+"""The boundary: the public functions. Arguments in, one unwrapping, an Embedding or an error out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rs_embed.core.embedding import Embedding
+from rs_embed.core.errors import ModelError, ProviderError
+from rs_embed.core.model import ModelChoice, ModelSpec
+from rs_embed.core.result import unwrap_or_raise
+from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
+
+Progress = Callable[[int, int], None]
+
+
+def get_embedding(
+    model: str | ModelChoice,
+    *,
+    spatial: SpatialSpec,
+    temporal: TemporalSpec | None = None,
+    sensor: SensorSpec | None = None,
+    output: OutputSpec = OutputSpec.pooled(),  # noqa: B008  # frozen
+    backend: str = "gee",
+    device: str = "auto",
+    source: Any = None,
+    input_prep: str = "native",
+    overlap: int = 0,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> Embedding:
+    """The embedding of one ROI.
+
+    Parameters
+    ----------
+    model : str or ModelChoice
+        ``"id"``, ``"id:variant"``, or a ModelChoice with options.
+    spatial : BBox or PointBuffer
+    temporal : TemporalSpec, optional
+        Required unless the source has no dates.
+    sensor : SensorSpec, optional
+        Overrides the model's own imagery; its ``scale_m`` then holds.
+    output : OutputSpec
+        ``(D,)`` pooled, or a grid ``(D, H, W)``.
+    backend : str
+        "gee", "local" (with ``source``), "sample", "auto", or a registered one.
+    device : {"auto", "cpu", "cuda"}
+    source : path, glob, DataArray or Dataset, optional
+        What backend "local" reads.
+    input_prep : {"native", "resize"}
+        Windows at the model's own resolution, or the whole ROI resampled to one window.
+    overlap : int
+        0, or k >= 2 for windows at 1/k stride whose tokens are averaged.
+    batch_size : int, optional
+        Windows a batch.
+    progress : callable, optional
+        ``progress(done, total)``, in windows.
+
+    Returns
+    -------
+    Embedding
+
+    Raises
+    ------
+    SpecError, ProviderError, ModelError
+    """
+    from rs_embed.batch import embed_rois
+
+    outcomes = embed_rois(
+        model, [spatial], temporal, sensor=sensor, output=output, backend=backend, device=device,
+        source=source, input_prep=input_prep, overlap=overlap, batch_size=batch_size,
+        progress=progress,
+    )  # fmt: skip
+    return unwrap_or_raise(unwrap_or_raise(outcomes)[0])
+
+
+def get_embeddings_batch(
+    model: str | ModelChoice,
+    *,
+    spatials: list[SpatialSpec],
+    temporal: TemporalSpec | None = None,
+    sensor: SensorSpec | None = None,
+    output: OutputSpec = OutputSpec.pooled(),  # noqa: B008  # frozen
+    backend: str = "gee",
+    device: str = "auto",
+    source: Any = None,
+    input_prep: str = "native",
+    overlap: int = 0,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> list[Embedding]:
+    """The embeddings of several ROIs, in their order; windows of all of them share batches.
+
+    Parameters
+    ----------
+    spatials : list of BBox or PointBuffer
+        At least one. The other parameters are those of `get_embedding`.
+
+    Returns
+    -------
+    list of Embedding
+
+    Raises
+    ------
+    SpecError, ProviderError, ModelError
+        The message names the ROI that failed by index and place.
+    """
+    from rs_embed.batch import embed_rois, named
+
+    outcomes = embed_rois(
+        model, spatials, temporal, sensor=sensor, output=output, backend=backend, device=device,
+        source=source, input_prep=input_prep, overlap=overlap, batch_size=batch_size,
+        progress=progress,
+    )  # fmt: skip
+    each = unwrap_or_raise(outcomes)
+    return [unwrap_or_raise(named(i, spatials[i], one)) for i, one in enumerate(each)]
+
+
+def export_batch(
+    *,
+    spatials: list[SpatialSpec],
+    temporal: TemporalSpec | None,
+    models: list[str],
+    out_dir: str | None = None,
+    out_path: str | None = None,
+    names: list[str] | None = None,
+    backend: str = "gee",
+    device: str = "auto",
+    output: OutputSpec = OutputSpec.pooled(),  # noqa: B008  # frozen
+    sensor: SensorSpec | None = None,
+    per_model_sensors: dict[str, SensorSpec] | None = None,
+    format: str = "npz",
+    save_inputs: bool = True,
+    save_embeddings: bool = True,
+    save_manifest: bool = True,
+    fail_on_bad_input: bool = False,
+    chunk_size: int = 16,
+    num_workers: int = 8,
+    continue_on_error: bool = False,
+    max_retries: int = 0,
+    retry_backoff_s: float = 0.0,
+    async_write: bool = True,
+    writer_workers: int = 2,
+    resume: bool = False,
+    show_progress: bool = True,
+) -> Any:
+    """Export inputs, embeddings and manifests of many ROIs and models. Not in this version.
+
+    Raises
+    ------
+    ModelError
+        Always: use `get_embeddings_batch` and `Embedding.save` until it is built.
+    """
+    raise ModelError(
+        "export_batch is not in this version yet; use get_embeddings_batch(...) and "
+        "Embedding.save(path)"
+    )
+
+
+def export_npz(
+    *,
+    model: str,
+    spatial: SpatialSpec,
+    temporal: TemporalSpec | None = None,
+    out_path: str,
+    sensor: SensorSpec | None = None,
+    output: OutputSpec = OutputSpec.pooled(),  # noqa: B008  # frozen
+    backend: str = "gee",
+    device: str = "auto",
+) -> Any:
+    """Export one ROI and model to a ``.npz``. Not in this version.
+
+    Raises
+    ------
+    ModelError
+        Always: use `get_embedding` and ``Embedding.save("out.npz")`` until it is built.
+    """
+    raise ModelError(
+        "export_npz is not in this version yet; use get_embedding(...).save('out.npz')"
+    )
+
+
+def inspect_gee_patch(
+    *,
+    spatial: SpatialSpec,
+    temporal: TemporalSpec | None = None,
+    sensor: SensorSpec,
+    backend: str = "gee",
+    name: str = "gee_patch",
+    value_range: tuple[float, float] | None = None,
+    return_array: bool = False,
+) -> dict[str, Any]:
+    """Fetch a patch and report on its quality, without running a model. Not in this version.
+
+    Raises
+    ------
+    ProviderError
+        Always, until the Earth Engine source is built.
+    """
+    raise ProviderError(
+        "inspect_gee_patch needs backend 'gee', which is not in this version yet; "
+        "da.rsembed.check(model) inspects an array you have"
+    )
+
+
+def register_provider(name: str, provider: Any) -> None:
+    """Add a source of pixels under a backend name.
+
+    Parameters
+    ----------
+    name : str
+        A lower-case word that is not taken.
+    provider : Provider or callable
+        See `rs_embed.providers.base.Provider`; a callable is given ``source=`` and makes one.
+
+    Raises
+    ------
+    ProviderError
+    """
+    from rs_embed.providers.base import register
+
+    unwrap_or_raise(register(name, provider))
+
+
+def register_model(spec: ModelSpec) -> None:
+    """Add a model to the catalogue; it then works through every door.
+
+    Raises
+    ------
+    ModelError
+        Where the id or an alias is taken, or the spec contradicts itself.
+    """
+    from rs_embed.embedders.catalog import add_model
+
+    unwrap_or_raise(add_model(spec))
+
+
+def load_model(model: str | ModelChoice, *, device: str = "auto") -> Any:
+    """The bare network of a model and its prepare step, for those who fine-tune.
+
+    Returns
+    -------
+    LoadedModel
+        ``.network`` is the torch module (the filters, for mosaiks); ``.prepare(windows)`` maps
+        `rs_embed.core.prepare.Windows` to the arrays it takes; ``.model`` tells bands, units and
+        sizes; ``.device``.
+
+    Raises
+    ------
+    ModelError
+    """
+    from rs_embed.embedders.catalog import find_model
+    from rs_embed.embedders.run import load
+
+    return unwrap_or_raise(find_model(model).bind(lambda chosen: load(chosen, device)))
+
+
+def sample_scene() -> Any:
+    """The bundled Sentinel-2 scene of Patagonia as a DataArray ``(band, y, x)``.
+
+    uint16 reflectance x 10000, bands B2, B3, B4, B8, B11, B12, 200 x 300 pixels of 10 m,
+    EPSG:32719, undated. Modified Copernicus Sentinel data; see ``rs_embed/data/NOTICE.md``.
+    """
+    from rs_embed.providers.local import sample_scene as opened
+
+    return opened()

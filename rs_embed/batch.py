@@ -1,0 +1,211 @@
+"""Many ROIs: each distinct plan fetched and run once, in groups that bound memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from returns.result import Failure, Success
+
+from rs_embed.core import specs
+from rs_embed.core.embedding import Embedding
+from rs_embed.core.errors import SpecError
+from rs_embed.core.model import Model, ModelChoice
+from rs_embed.core.patch import Patch, stack_patches
+from rs_embed.core.plan import FetchPlan, RoiPlan, fingerprint
+from rs_embed.core.result import Outcome, caused, collect
+from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
+from rs_embed.describe import finish
+from rs_embed.embedders.catalog import find_model
+from rs_embed.embedders.run import Loaded, load
+from rs_embed.pipeline import Job, Progress, check_output, encode_jobs, job, plan
+from rs_embed.providers.auto import choose_provider
+from rs_embed.providers.base import Provider
+
+# Pixel values fetched ahead and held at once: 256 MB of float32.
+_GROUP_VALUES = 64_000_000
+
+
+def embed_rois(
+    model: str | ModelChoice,
+    spatials: Sequence[SpatialSpec],
+    temporal: TemporalSpec | None,
+    *,
+    sensor: SensorSpec | None,
+    output: OutputSpec,
+    backend: str,
+    device: str,
+    source: Any,
+    input_prep: str,
+    overlap: int,
+    batch_size: int | None,
+    progress: Progress | None,
+) -> Outcome[list[Outcome[Embedding]]]:
+    """An Outcome for each ROI, in order; a Failure where the request as a whole is wrong."""
+    if not isinstance(spatials, list | tuple) or not spatials:
+        return Failure(SpecError("spatials must be a non-empty list of BBox or PointBuffer"))
+    checked = collect(
+        check
+        for check in (
+            specs.check_output(output),
+            Success(None) if sensor is None else specs.check_sensor(sensor),
+            _check_batch(batch_size),
+        )
+    )
+    return checked.bind(lambda _: find_model(model)).bind(
+        lambda chosen: check_output(chosen, output)
+        .bind(lambda _: choose_provider(chosen, backend, source))
+        .bind(
+            lambda provider: _embed(
+                chosen, provider, list(spatials), temporal, sensor, output, device,
+                input_prep, overlap, batch_size, progress,
+            )
+        )
+    )  # fmt: skip
+
+
+def named(index: int, spatial: SpatialSpec, outcome: Outcome[Embedding]) -> Outcome[Embedding]:
+    """The same Outcome; an error says which ROI it belongs to."""
+    return outcome.alt(
+        lambda error: caused(
+            type(error)(f"spatials[{index}] {spatial}: {error}", transient=error.transient),
+            by=error,
+        )
+    )
+
+
+def _embed(
+    model: Model,
+    provider: Provider,
+    spatials: list[SpatialSpec],
+    temporal: TemporalSpec | None,
+    sensor: SensorSpec | None,
+    output: OutputSpec,
+    device: str,
+    input_prep: Any,
+    overlap: int,
+    batch_size: int | None,
+    progress: Progress | None,
+) -> Outcome[list[Outcome[Embedding]]]:
+    plans = [
+        plan(model, one, temporal, provider, sensor=sensor, input_prep=input_prep, overlap=overlap)
+        for one in spatials
+    ]
+    distinct = {_key(p.unwrap()): p.unwrap() for p in plans if isinstance(p, Success)}
+    # A batch that cannot be planned at all needs neither weights nor pixels.
+    if not distinct:
+        return Success([p.map(_never) for p in plans])
+    extra = {"backend": provider.name, **_scale_note(model, sensor)}
+
+    def run(loaded: Loaded) -> list[Outcome[Embedding]]:
+        results: dict[str, Outcome[Embedding]] = {}
+        for keys, jobs in _groups(distinct, provider):
+            ready = [(k, j.unwrap()) for k, j in zip(keys, jobs, strict=True) if _ok(j)]
+            results.update(
+                {k: j.map(_never) for k, j in zip(keys, jobs, strict=True) if not _ok(j)}
+            )
+            fields = encode_jobs(
+                loaded, [j for _, j in ready], batch_size=batch_size, progress=progress
+            )
+            for (key, one), field in zip(ready, fields, strict=True):
+                meta = {**extra, "input": one.meta, "weights": dict(loaded.provenance)}
+                results[key] = finish(one.plan, field, output, meta)
+        return [p.bind(lambda ok: results[_key(ok)]) for p in plans]
+
+    return load(model, device).map(run)
+
+
+def _groups(
+    plans: dict[str, RoiPlan], provider: Provider
+) -> Iterator[tuple[list[str], list[Outcome[Job]]]]:
+    """Jobs in groups small enough to hold; the next group is fetched while one is run."""
+    groups = list(_by_size(plans))
+    with ThreadPoolExecutor(max(1, provider.workers)) as pool:
+        if provider.workers <= 1:
+            for group in groups:
+                yield list(group), _jobs(group, provider.fetch)
+            return
+        ahead = _submit(pool, groups[0], provider)
+        for i, group in enumerate(groups):
+            futures, ahead = ahead, {}
+            if i + 1 < len(groups):
+                ahead = _submit(pool, groups[i + 1], provider)
+            yield list(group), _jobs(group, lambda f, now=futures: now[f.fingerprint].result())  # type: ignore[misc]
+
+
+def _jobs(
+    group: dict[str, RoiPlan], fetch: Callable[[FetchPlan], Outcome[Patch]]
+) -> list[Outcome[Job]]:
+    """The jobs of a group, each distinct fetch made once."""
+    done: dict[str, Outcome[Patch]] = {}
+
+    def once(one: FetchPlan) -> Outcome[Patch]:
+        if one.fingerprint not in done:
+            done[one.fingerprint] = fetch(one)
+        return done[one.fingerprint]
+
+    return [
+        collect(once(one) for one in planned.fetches)
+        .map(stack_patches)
+        .bind(lambda patch, planned=planned: job(planned, patch))  # type: ignore[misc]
+        for planned in group.values()
+    ]
+
+
+def _submit(
+    pool: ThreadPoolExecutor, group: dict[str, RoiPlan], provider: Provider
+) -> dict[str, Future[Outcome[Patch]]]:
+    fetches = {one.fingerprint: one for planned in group.values() for one in planned.fetches}
+    return {key: pool.submit(provider.fetch, one) for key, one in fetches.items()}
+
+
+def _by_size(plans: dict[str, RoiPlan]) -> Iterator[dict[str, RoiPlan]]:
+    group: dict[str, RoiPlan] = {}
+    held = 0
+    for key, planned in plans.items():
+        size = sum(
+            len(f.bands) * max(1, len(f.frames)) * f.grid.height * f.grid.width
+            for f in planned.fetches
+        )
+        if group and held + size > _GROUP_VALUES:
+            yield group
+            group, held = {}, 0
+        group[key] = planned
+        held += size
+    if group:
+        yield group
+
+
+def _key(planned: RoiPlan) -> str:
+    """Two ROIs with one key have the same embedding."""
+    return fingerprint(
+        {"roi": planned.roi.to_json(), "fetches": [f.fingerprint for f in planned.fetches]}
+    )
+
+
+def _scale_note(model: Model, sensor: SensorSpec | None) -> dict[str, Any]:
+    if sensor is None or float(sensor.scale_m) == model.scale_m:
+        return {}
+    from rs_embed.notices import warn_once
+
+    note = (
+        f"{model.id} was trained at {model.scale_m:g} m; the sensor's scale_m {sensor.scale_m} "
+        "is used as given"
+    )
+    warn_once(("scale", model.id, sensor.scale_m), note)
+    return {"model_scale_m": model.scale_m, "notes": [note]}
+
+
+def _check_batch(size: int | None) -> Outcome[int | None]:
+    if size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0):
+        return Success(size)
+    return Failure(SpecError(f"batch_size must be a whole number > 0, not {size!r}"))
+
+
+def _ok(outcome: Outcome[Any]) -> bool:
+    return isinstance(outcome, Success)
+
+
+def _never(value: Any) -> Any:
+    raise AssertionError("a success cannot pass for a failure")

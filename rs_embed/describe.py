@@ -1,0 +1,121 @@
+"""From the cells of a ROI to an `Embedding`: pooling or grid, and the description of both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from returns.result import Failure, Success
+
+from rs_embed.core.embedding import Embedding
+from rs_embed.core.field import Field, nothing_valid, place_share, pool, seam_ratio
+from rs_embed.core.grid import Grid
+from rs_embed.core.plan import RoiPlan, fingerprint, input_time
+from rs_embed.core.prepare import padded_fraction
+from rs_embed.core.resample import resample_cells
+from rs_embed.core.result import Outcome
+from rs_embed.core.specs import OutputSpec
+from rs_embed.core.windows import resized_token_grid
+from rs_embed.georef import grid_array
+
+VERSION = "0.1.0"
+
+
+def finish(
+    planned: RoiPlan,
+    field: Field,
+    output: OutputSpec,
+    extra: Mapping[str, Any],
+    *,
+    flip_rows: bool = False,
+) -> Outcome[Embedding]:
+    """The embedding of a ROI.
+
+    Parameters
+    ----------
+    planned : RoiPlan
+    field : Field
+        The cells that the model gave.
+    output : OutputSpec
+    extra : mapping
+        What the source and the weights say of themselves.
+    flip_rows : bool
+        True where the source's own rows run south to north; "native" orientation keeps to them.
+
+    Fails with ProviderError where no cell is valid.
+    """
+    valid = field.valid
+    if not valid.any():
+        return Failure(nothing_valid(str(extra.get("collection", "the region"))))
+    meta = describe(planned, field, output, extra)
+    if output.mode == "pooled":
+        return Success(Embedding(pool(field, output.pooling), meta))
+    grid = cell_grid(planned)
+    cells = np.ascontiguousarray(field.cells.transpose(2, 0, 1))
+    if output.scale_m != 10:
+        cells, grid = resample_cells(cells, grid, float(output.scale_m))
+        meta["cell_m"] = float(output.scale_m)
+        meta["resampled_grid"] = True
+    if output.grid_orientation == "native" and flip_rows:
+        cells, grid = np.ascontiguousarray(cells[:, ::-1]), grid.flip_rows()
+    return Success(Embedding(grid_array(cells, grid, meta), meta))
+
+
+def cell_grid(planned: RoiPlan) -> Grid:
+    """The georeferenced cells of a plan's tokens."""
+    if planned.input_prep == "resize":
+        return resized_token_grid(planned.roi, planned.tiling.tokens_per_window)
+    return planned.tiling.token_grid(planned.roi)
+
+
+def describe(
+    planned: RoiPlan, field: Field, output: OutputSpec, extra: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Everything that made an embedding, as plain data. `docs/concepts.md` lists the fields."""
+    model, tiling, roi = planned.model, planned.tiling, planned.roi
+    fetches = planned.fetches
+    several = len(tiling) > 1
+    meta: dict[str, Any] = {
+        "model": model.id,
+        "variant": model.variant.name,
+        "modality": model.modality,
+        "options": dict(model.options),
+        "dim": int(field.cells.shape[-1]),
+        "output": output.mode,
+        "pooling": output.pooling if output.mode == "pooled" else None,
+        "collection": ", ".join(dict.fromkeys(f.collection for f in fetches)) or None,
+        "bands": list(model.bands),
+        "temporal": _temporal(planned),
+        "input_time": input_time(planned),
+        "frames": [list(frame) for frame in fetches[0].frames] if fetches else [],
+        "crs": roi.crs,
+        "scale_m": roi.step[0],
+        "roi_px": list(roi.shape),
+        "cell_m": cell_grid(planned).step[0],
+        "cells": list(tiling.cells),
+        "window_px": tiling.window_px,
+        "token_px": tiling.token_px,
+        "windows": len(tiling),
+        "overlap": tiling.overlap,
+        "input_prep": planned.input_prep,
+        "seam_ratio": seam_ratio(field.cells, tiling) if several else None,
+        "place_share": place_share(field.cells, tiling) if several else None,
+        "valid_fraction": float(field.valid.mean()),
+        "padded_fraction": padded_fraction(planned),
+        "fill_value": planned.fill,
+        "licence": model.spec.licence,
+        "citation": model.spec.citation,
+        "rs_embed_version": VERSION,
+        "plan": fingerprint({"fetches": [f.fingerprint for f in fetches]}) if fetches else None,
+    }
+    return {**meta, **planned.notes, **extra}
+
+
+def _temporal(planned: RoiPlan) -> list[str | None] | None:
+    spec = planned.temporal
+    if spec is None:
+        return None
+    from rs_embed.core.specs import dates
+
+    return [day.isoformat() for day in dates(spec)]

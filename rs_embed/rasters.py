@@ -1,0 +1,116 @@
+"""Pixels that lie in an xarray object: read on any grid, window by window.
+
+`Raster` is what the accessor and the local source share: an array with its grid, bands, units and
+dates, which may be lazy. Reading resamples by one rule: pixels of the finest whole fraction of the
+target, nearest, then averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from rs_embed.core.grid import Grid
+from rs_embed.core.patch import Frame
+from rs_embed.core.resample import area_average, gather, nearest_indices, offset_in, whole_factor
+
+Load = Callable[[int, int, int, int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Raster:
+    """A georeferenced array that is read in parts.
+
+    Parameters
+    ----------
+    load : callable
+        ``load(row, column, height, width)``: ``(T, C, height, width)`` float32 of a part that lies
+        inside the grid; NaN marks missing pixels.
+    grid : Grid
+        North-up.
+    bands, units : tuple of str
+    frames : tuple of Frame
+        The dates of each T; empty for an undated array.
+    content : str
+        Tells one content from another.
+    notes : dict
+        What was decided while the array was read, for ``meta``.
+    """
+
+    load: Load
+    grid: Grid
+    bands: tuple[str, ...]
+    units: tuple[str, ...]
+    frames: tuple[Frame, ...] = ()
+    content: str = ""
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def read(self, target: Grid) -> np.ndarray:
+        """``(T, C, H, W)`` float32 on the target grid; NaN beyond the array.
+
+        A target coarser by a whole factor is the area average of the pixels in it; else nearest.
+        """
+        factor = self.factor(target)
+        fine = target.refine(factor)
+        return area_average(self._nearest(fine), factor)
+
+    def factor(self, target: Grid) -> int:
+        """How many pixels of the array are averaged a side for one of the target's."""
+        if self.grid.crs == target.crs:
+            return whole_factor(target.step[0], self.grid.step[0])
+        return max(1, round(target.step[0] / ground_step(self.grid)))
+
+    def _nearest(self, target: Grid) -> np.ndarray:
+        place = offset_in(self.grid, target)
+        if place is not None:
+            return self._window(*place, *target.shape)
+        rows, cols = nearest_indices(self.grid, target)
+        inside = rows >= 0
+        if not inside.any():
+            return self._blank(target.shape)
+        top, left = int(rows[inside].min()), int(cols[inside].min())
+        part = self.load(
+            top, left, int(rows[inside].max()) - top + 1, int(cols[inside].max()) - left + 1
+        )
+        return gather(part, np.where(inside, rows - top, -1), np.where(inside, cols - left, -1))
+
+    def _window(self, row: int, col: int, height: int, width: int) -> np.ndarray:
+        r0, c0 = max(row, 0), max(col, 0)
+        r1, c1 = min(row + height, self.grid.height), min(col + width, self.grid.width)
+        if r1 <= r0 or c1 <= c0:
+            return self._blank((height, width))
+        part = self.load(r0, c0, r1 - r0, c1 - c0)
+        if part.shape[-2:] == (height, width):
+            return part
+        out = self._blank((height, width))
+        out[..., r0 - row : r1 - row, c0 - col : c1 - col] = part
+        return out
+
+    def _blank(self, shape: tuple[int, int]) -> np.ndarray:
+        lead = (max(1, len(self.frames)), len(self.bands))
+        return np.full((*lead, *shape), np.nan, dtype=np.float32)
+
+    def with_content(self, content: str) -> Raster:
+        """The same raster under another content mark."""
+        return replace(self, content=content)
+
+
+def ground_step(grid: Grid) -> float:
+    """Metres on the ground of one pixel at the middle of a grid: geometric mean of both sides."""
+    from pyproj import Geod
+
+    from rs_embed.core.crs import project
+
+    west, south, east, north = grid.bounds
+    x, y = (west + east) / 2, (south + north) / 2
+    dx, dy = grid.step[0] / 2, grid.step[1] / 2
+    lon, lat = project(
+        np.array([x - dx, x + dx, x, x]), np.array([y, y, y - dy, y + dy]), grid.crs, "EPSG:4326"
+    )
+    geod = Geod(ellps="WGS84")
+    _, _, across = geod.inv(lon[0], lat[0], lon[1], lat[1])
+    _, _, down = geod.inv(lon[2], lat[2], lon[3], lat[3])
+    return float(np.sqrt(across * down))
