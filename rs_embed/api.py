@@ -240,10 +240,10 @@ def load_model(model: str | ModelChoice, *, device: str = "auto") -> Any:
 
     Returns
     -------
-    LoadedModel
+    rs_embed.embedders.run.Loaded
         ``.network`` is the torch module (the filters, for mosaiks); ``.prepare(windows)`` maps
-        `rs_embed.core.prepare.Windows` to the arrays it takes; ``.model`` tells bands, units and
-        sizes; ``.device``.
+        `rs_embed.core.prepare.Windows` to the arrays it takes, ``.encode(arrays)`` gives tokens;
+        ``.model`` tells bands, units and sizes; ``.device``.
 
     Raises
     ------

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from returns.result import Failure, Success
 
 from rs_embed.core import registry
 from rs_embed.core.errors import ModelError, RsEmbedError
-from rs_embed.core.model import Model
+from rs_embed.core.model import Model, WeightRecord
 from rs_embed.core.prepare import Windows
 from rs_embed.core.result import Outcome, caused
 from rs_embed.core.tokens import Tokens
@@ -28,6 +29,14 @@ class Loaded:
     device: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    def prepare(self, windows: Windows) -> dict[str, np.ndarray]:
+        """What the network takes for a batch of windows."""
+        return prepare(self.model, windows)
+
+    def encode(self, arrays: Mapping[str, np.ndarray]) -> Tokens:
+        """The tokens of what `prepare` gave, without gradients."""
+        return encode(self, arrays)
+
 
 _CACHE: dict[tuple[Any, ...], Loaded] = {}
 _LOCKS: dict[tuple[Any, ...], threading.Lock] = {}
@@ -40,7 +49,11 @@ def load(model: Model, device: str = "auto") -> Outcome[Loaded]:
     Threads that ask for one network at once share one load. Fails with ModelError for a device
     that is not there, a missing extra, or weights that cannot be had.
     """
-    return _device(model, device).bind(lambda place: _cached(model, place))
+    return (
+        _device(model, device)
+        .bind(lambda place: _cached(model, place))
+        .map(lambda found: replace(found, model=model))
+    )
 
 
 def unload_models() -> None:
@@ -80,7 +93,7 @@ def attribute(name: str) -> Callable[..., Any]:
 
 
 def _cached(model: Model, device: str) -> Outcome[Loaded]:
-    key = (*model.network_key, device)
+    key = (*model.network_key, _stamp(model.weights), device)
     with _GUARD:
         found = _CACHE.get(key)
         lock = _LOCKS.setdefault(key, threading.Lock())
@@ -99,6 +112,14 @@ def _cached(model: Model, device: str) -> Outcome[Loaded]:
         return outcome
 
 
+def _stamp(weights: str | None) -> tuple[int, int] | None:
+    """Tells a local file from another that took its place."""
+    if weights is None or not Path(weights).is_file():
+        return None
+    stat = Path(weights).stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
 def _build(model: Model, device: str) -> Outcome[Loaded]:
     spec = model.spec
     if spec.build is None:
@@ -109,29 +130,41 @@ def _build(model: Model, device: str) -> Outcome[Loaded]:
             return Success(Loaded(model, build(model), device, _local(model)))
         except RsEmbedError as error:
             return Failure(error)
-    from rs_embed.embedders import weights
+    if model.variant.weights is None and model.weights is None:
+        return Success(Loaded(model, build(model).eval().to(device), device, {"weights": "none"}))
+    return _filled(model, build, device)
 
-    record = model.variant.weights
-    if record is None and model.weights is None:
-        network = build(model).eval().to(device)
-        return Success(Loaded(model, network, device, {"weights": "none"}))
-    clean = attribute(spec.checkpoint_filter) if spec.checkpoint_filter else None
-    return weights.locate(record, local=model.weights).bind(
-        lambda path: weights.read_state(path).bind(
+
+def _filled(model: Model, build: Callable[[Model], Any], device: str) -> Outcome[Loaded]:
+    """The network built without storage and given the tensors of its weights file."""
+    from rs_embed.embedders import store, weights
+
+    record = model.variant.weights or WeightRecord("")
+    spec = model.spec
+    clean = attribute(spec.checkpoint_filter) if spec.checkpoint_filter else _unchanged
+    if model.weights is None:
+        store.note_licence(record)
+
+    def loaded(path: Path) -> Outcome[Loaded]:
+        described = store.provenance(record, path) if model.weights is None else _local(model)
+        return weights.read_state(path).bind(
             lambda state: weights.fill(
                 weights.build_on_meta(lambda: build(model)),
-                clean(state, model) if clean else state,
+                clean(state, model),
                 tolerated=spec.tolerated,
             ).map(
                 lambda network: Loaded(
-                    model,
-                    network.requires_grad_(False).to(device),
-                    device,
-                    weights.provenance(record, path) if model.weights is None else _local(model),
+                    model, network.requires_grad_(False).to(device), device, described
                 )
             )
         )
-    )
+
+    name = f"{spec.id}:{model.variant.name}"
+    return store.locate(record, local=model.weights, model=name).bind(loaded)
+
+
+def _unchanged(state: Any, model: Model) -> Any:
+    return state
 
 
 def _local(model: Model) -> dict[str, Any]:
