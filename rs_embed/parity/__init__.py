@@ -1,0 +1,82 @@
+"""Proof by numbers: this implementation against the official one, fixture by fixture.
+
+A fixture (see `rs_embed.parity.case`) holds what the official implementation gave on weights and
+inputs that anyone can rebuild from names. `run` puts the same through the product's own network,
+checkpoint filter and prepare step; `compare` says how close the two are.
+
+Each family has one adapter here, ``run(case) -> {output: array}``, named by ``ModelSpec.parity``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from rs_embed.core.errors import ModelError
+from rs_embed.core.result import unwrap_or_raise
+from rs_embed.embedders.catalog import find_spec
+from rs_embed.embedders.run import attribute
+from rs_embed.parity.case import Case, Tolerance, read_case
+from rs_embed.parity.checkpoint import write_checkpoint
+from rs_embed.parity.compare import Comparison, compare_outputs
+
+__all__ = [
+    "Case",
+    "Comparison",
+    "Tolerance",
+    "compare",
+    "read_case",
+    "run",
+    "run_case",
+    "write_checkpoint",
+]
+
+
+def run(
+    fixture_path: str | Path, *, weights_root: str | Path | None = None
+) -> dict[str, np.ndarray]:
+    """What this implementation gives on a fixture.
+
+    Parameters
+    ----------
+    fixture_path : path
+        A JSON file.
+    weights_root : path, optional
+        Folder of published weights, for the fixtures that need them; by default the folder
+        ``weights`` beside the fixture's.
+
+    Returns
+    -------
+    dict of ndarray
+        By the fixture's names of its outputs.
+
+    Raises
+    ------
+    ModelError
+        Where the model is not in the catalogue, its weights do not fit, or the case cannot be run.
+    """
+    return run_case(read_case(fixture_path, weights_root=weights_root))
+
+
+def compare(
+    fixture_path: str | Path, *, weights_root: str | Path | None = None
+) -> tuple[Comparison, ...]:
+    """How close this implementation comes to each output of a fixture.
+
+    Raises
+    ------
+    ModelError
+        As `run`; a wrong number is no error but a `Comparison` that has not passed.
+    """
+    case = read_case(fixture_path, weights_root=weights_root)
+    return compare_outputs(case, run_case(case))
+
+
+def run_case(case: Case) -> dict[str, np.ndarray]:
+    """`run` for a fixture that has been read."""
+    spec = unwrap_or_raise(find_spec(case.model_id))
+    if spec.parity is None:
+        raise ModelError(f"{spec.id} has no parity adapter: its spec names none in parity=")
+    results: dict[str, np.ndarray] = attribute(spec.parity)(case)
+    return results
