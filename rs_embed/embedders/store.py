@@ -23,7 +23,7 @@ from returns.result import Failure, Success
 
 from rs_embed.core.errors import ModelError
 from rs_embed.core.model import WeightRecord
-from rs_embed.core.result import Outcome
+from rs_embed.core.result import Outcome, caused
 from rs_embed.embedders.transfer import (
     REMEDY,
     Agree,
@@ -45,7 +45,7 @@ class LicenceNotice(UserWarning):
 
 
 def locate(
-    record: WeightRecord,
+    record: WeightRecord | None,
     *,
     local: str | os.PathLike[str] | None = None,
     consent: Consent | None = None,
@@ -59,7 +59,7 @@ def locate(
 
     Parameters
     ----------
-    record : WeightRecord
+    record : WeightRecord or None
         What is published: where it lies, its size and hash as far as known.
     local : path, optional
         A file of the caller's, taken as it is instead of the published one.
@@ -82,33 +82,43 @@ def locate(
     """
     if local is not None:
         return _local_file(Path(local).expanduser())
-    if record.repo is None and record.url is None:
+    if record is None or (record.repo is None and record.url is None):
         return Failure(ModelError(f"no weights of {model} are published; pass weights=FILE"))
     agree = _agreement(record, consent or ask, model)
     return installed("huggingface_hub").bind(lambda _: _published_file(record, agree, timeout_s))
 
 
-def provenance(record: WeightRecord, path: Path) -> dict[str, str | int | bool | None]:
+def provenance(record: WeightRecord | None, path: Path) -> dict[str, str | int | bool | None]:
     """What is known of a located file, for ``meta``; a local file is told by name and hash only.
 
     ``commit`` is the hub commit that the file came from, also where none was asked for; ``pinned``
     says whether a revision or a hash was, and ``published`` whether the bytes are known to be the
     recorded ones (None where no hash is recorded).
     """
-    fetched = _is_cached(path)
-    snapshot = re.search(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]", str(path))
     digest = content_sha256(path)
-    return {
-        "file": record.filename if fetched else path.name,
-        "repo": record.repo if fetched else None,
-        "url": record.url if fetched else None,
-        "revision": record.revision if fetched else None,
-        "commit": snapshot.group(1) if fetched and snapshot else None,
+    told: dict[str, str | int | bool | None] = {
+        "file": path.name,
+        "repo": None,
+        "url": None,
+        "revision": None,
+        "commit": None,
         "sha256": digest,
         "size": path.stat().st_size,
-        "pinned": fetched and record.pinned,
-        "published": digest == record.sha256 if record.sha256 else None,
-        "licence": record.licence if fetched or digest == record.sha256 else "not stated",
+        "pinned": False,
+        "published": digest == record.sha256 if record and record.sha256 else None,
+        "licence": record.licence if record and digest == record.sha256 else "not stated",
+    }
+    if record is None or not _is_cached(path):
+        return told
+    snapshot = re.search(r"[/\\]snapshots[/\\]([0-9a-f]{40})[/\\]", str(path))
+    return told | {
+        "file": record.filename,
+        "repo": record.repo,
+        "url": record.url,
+        "revision": record.revision,
+        "commit": snapshot.group(1) if snapshot else None,
+        "pinned": record.pinned,
+        "licence": record.licence,
     }
 
 
@@ -135,7 +145,7 @@ def ask(record: WeightRecord, size: int) -> bool:
 
 def installed(*packages: str) -> Outcome[None]:
     """Success if the packages can be imported; else a ModelError that says what to install."""
-    missing = [name for name in packages if find_spec(name) is None]
+    missing = [name for name in packages if not _present(name)]
     if not missing:
         return Success(None)
     text = f'weights need {" and ".join(missing)}: run  pip install "rs-embed[torch]"'
@@ -147,6 +157,13 @@ def weights_home() -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HOME) / "rs_embed"
+
+
+def _present(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _local_file(path: Path) -> Outcome[Path]:
@@ -192,10 +209,14 @@ def _checked(record: WeightRecord, path: Path, *, fresh: bool) -> Outcome[Path]:
 
     Where no hash is recorded, the name that the hub gave a large file in its cache is its hash.
     """
-    problem = _difference(record, path)
-    if problem is None:
-        return Success(path)
-    _remove(path)
+    try:
+        problem = _difference(record, path)
+        if problem is None:
+            return Success(path)
+        _remove(path)
+    except OSError as error:
+        text = f"{where(record)}: the file in the cache cannot be read or removed ({error})"
+        return Failure(caused(ModelError(f"{text}; mend its permissions, {REMEDY}"), by=error))
     if fresh:
         text = f"{where(record)}: what came is not the published file: {problem}. It was removed"
         return Failure(ModelError(f"{text}; try again, upgrade rs-embed, {REMEDY}"))

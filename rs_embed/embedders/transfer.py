@@ -140,11 +140,14 @@ def _hub_call(record: WeightRecord, timeout_s: float, call: Callable[[], T]) -> 
 def _hub_facts(record: WeightRecord, timeout_s: float) -> tuple[str | None, int | None]:
     """Entity tag and size; the tag of a large file is its SHA-256."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import FileMetadataError
 
     url = hf_hub_url(_repo(record), record.filename, revision=_revision(record))
     patience = constants.HF_HUB_ETAG_TIMEOUT
     own = patience != constants.DEFAULT_ETAG_TIMEOUT
     facts = get_hf_file_metadata(url, timeout=patience if own else timeout_s)
+    if facts.commit_hash is None:  # a login page of some network in between, say
+        raise FileMetadataError(f"no commit in the answer for {url}")
     return facts.etag, facts.size
 
 
@@ -188,6 +191,8 @@ def _hub_reason(record: WeightRecord, error: BaseException) -> tuple[str, bool]:
     from huggingface_hub import constants, errors
 
     place, hub = where(record), constants.ENDPOINT
+    if not hub.startswith(("http://", "https://")):
+        return f"HF_ENDPOINT is {hub!r}, which is no http address: unset or mend it", False
     match error:
         case errors.LocalEntryNotFoundError() if error.__cause__ is not None:
             return _hub_reason(record, error.__cause__)

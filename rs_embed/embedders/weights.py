@@ -7,17 +7,21 @@ of the file become its parameters. What a family's ``build`` has to keep to: see
 from __future__ import annotations
 
 import argparse
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from returns.result import Failure, Success
 
 from rs_embed.core.errors import ModelError
 from rs_embed.core.result import Outcome, caused
-from rs_embed.embedders.store import installed
+from rs_embed.embedders.store import installed, locate, note_licence, provenance
+
+__all__ = ["build_on_meta", "fill", "locate", "note_licence", "provenance", "read_state"]
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,20 +37,24 @@ NAMED = 6
 def read_state(path: Path, *, wrapper: str | None = None) -> Outcome[State]:
     """The tensors of a file by key, on the CPU, mapped from the file rather than copied.
 
-    Code in a pickle is never run. Nested dicts are flattened with dots; nothing else is guessed.
+    Code in a pickle is never run. Nested dicts are flattened with dots, so what a training run
+    saved under "model" has keys that start with ``model.``; a family's ``checkpoint_filter`` picks
+    those. What is neither a dict nor a tensor (epochs, arguments) is left out; tensors never are,
+    so that `fill` names each one that nobody asked for. The file must not be written to while a
+    network made from it is in use.
 
     Parameters
     ----------
     path : Path
         ``.safetensors``, or whatever ``torch.save`` wrote.
     wrapper : str, optional
-        The top-level key that the state dict stands under, such as "model" or "state_dict".
+        Only what stands under this top-level key, such as "model" or "state_dict".
 
     Returns
     -------
     Outcome of dict
         Fails with ModelError: the file is damaged, wants code to be run, has no such ``wrapper``,
-        or holds something else than tensors.
+        or holds no tensors.
     """
     if path.suffix == ".safetensors":
         raw = installed("torch", "safetensors").bind(lambda _: _read_safetensors(path))
@@ -138,14 +146,15 @@ def _read_pickle(path: Path) -> Outcome[Any]:
 
 
 def _damaged(path: Path, error: BaseException) -> str:
-    reason = (str(error) or type(error).__name__).strip()
-    if "weights_only" in reason or "Unsupported" in reason:
-        wants = next((line for line in reason.splitlines() if "GLOBAL" in line), "").strip()
+    # torch wraps the reason in advice to trust the file, which is the opposite of what to do.
+    told = error.__context__ if isinstance(error, UnpicklingError) else None
+    reason = str(told or error).strip() or type(error).__name__
+    if wants := re.search(r"GLOBAL ([\w.]+)|Unsupported class ([\w.]+)", reason):
         return (
-            f"{path.name} was refused: it wants code to be run while it is read, which plain "
-            f"weights do not need. {wants} Save the state dict alone (torch.save or safetensors)"
+            f"{path.name} was refused: reading it would run {wants.group(1) or wants.group(2)}, "
+            "which plain weights do not need. Save the state dict alone, best as safetensors"
         )
-    return f"{path.name} cannot be read as weights ({reason.splitlines()[0]}); fetch it again"
+    return f"{path.name} cannot be read as weights ({reason.splitlines()[0][:200]}); fetch it again"
 
 
 def _unwrapped(tree: Any, wrapper: str | None, path: Path) -> Outcome[Mapping[str, Any]]:
@@ -163,15 +172,11 @@ def _unwrapped(tree: Any, wrapper: str | None, path: Path) -> Outcome[Mapping[st
 def _flat(tree: Mapping[str, Any], path: Path) -> Outcome[State]:
     from torch import Tensor
 
-    leaves = dict(_leaves(tree, ""))
-    others = [key for key, value in leaves.items() if not isinstance(value, Tensor)]
-    if others or not leaves:
-        found = f"not tensors: {_some(others)}" if others else "nothing"
-        keys = _some(map(str, tree))
-        return Failure(
-            ModelError(f"{path.name} is not a plain state dict: it holds {found} (under {keys})")
-        )
-    return Success(leaves)
+    state = {key: leaf for key, leaf in _leaves(tree, "") if isinstance(leaf, Tensor)}
+    if state:
+        return Success(state)
+    held = f"only {_some(map(str, tree))}" if tree else "nothing"
+    return Failure(ModelError(f"{path.name} holds no tensors: {held}"))
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
