@@ -1,6 +1,7 @@
 """A local Earth Engine: the official client talks to it, unpatched (see README.md)."""
 
 from .catalogue import PLACES, S2_BANDS, real, standard
+from .client import connected
 from .faults import TRANSIENT, Fault
 from .launch import Server, serve
 from .scenes import (
@@ -31,6 +32,7 @@ __all__ = [
     "Server",
     "Stripes",
     "array_scene",
+    "connected",
     "real",
     "serve",
     "standard",

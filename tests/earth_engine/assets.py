@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from .collection_functions import CATALOGUE, load_image
-from .elements import Date, describe, geojson
+from .elements import Date, describe
 from .errors import ServiceError
-from .geometry import Projection
+from .geometry import Projection, geojson
 from .images import Band
 from .scenes import Scene
 

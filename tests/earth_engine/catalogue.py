@@ -136,8 +136,17 @@ def _other_tiles() -> Iterator[Scene]:
 
 def _sentinel2_relatives(scenes: Sequence[Scene]) -> Iterator[Scene]:
     """Level 1C, cloud scores and Dynamic World of the main tile's June, by the same index."""
-    classes = ("water", "trees", "grass", "flooded_vegetation", "crops", "shrub_and_scrub")
-    classes += ("built", "bare", "snow_and_ice")
+    classes = [
+        "water",
+        "trees",
+        "grass",
+        "flooded_vegetation",
+        "crops",
+        "shrub_and_scrub",
+        "built",
+        "bare",
+        "snow_and_ice",
+    ]
     for scene in scenes:
         if not scene.start.startswith("2022-06"):
             continue

@@ -6,35 +6,22 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import ee
-import ee.deprecation
 import numpy as np
 import pytest
-from google.auth.credentials import AnonymousCredentials
 
-from tests.earth_engine import Server, serve
+from tests.earth_engine import Server, connected, serve
 from tests.earth_engine.queries import Grid
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running() -> Iterator[Server]:
-    """The server of all tests here, with the hand-made scenes added."""
-    with serve("tests.earth_engine.hand_made:scenes") as server:
+    """The server of a module's tests, with the hand-made scenes added, and the client on it."""
+    with serve("tests.earth_engine.hand_made:scenes") as server, connected(server):
         yield server
 
 
-@pytest.fixture(scope="session")
-def initialized(running: Server) -> Iterator[None]:
-    """The official client, connected; nothing of it is replaced but a download from the web."""
-    fetch = ee.deprecation._FetchDataCatalogStac
-    ee.deprecation._FetchDataCatalogStac = dict
-    ee.Initialize(credentials=AnonymousCredentials(), url=running.url, project="local-test")
-    yield
-    ee.Reset()
-    ee.deprecation._FetchDataCatalogStac = fetch
-
-
 @pytest.fixture
-def server(running: Server, initialized: None) -> Server:
+def server(running: Server) -> Server:
     """The server with faults, settings, log and counters forgotten; the client never retries."""
     running.reset()
     ee.data.setMaxRetries(0)

@@ -53,10 +53,11 @@ class Expression:
     """One graph under evaluation; values that depend on no argument are computed once."""
 
     def __init__(self, document: Mapping[str, Any], invoke: Invoke) -> None:
-        self._values = document.get("values")
-        self._result = document.get("result")
-        if not isinstance(self._values, dict) or self._result not in self._values:
+        values, result = document.get("values"), document.get("result")
+        if not isinstance(values, dict) or not isinstance(result, str) or result not in values:
             raise ServiceError("Invalid expression: 'result' does not name an entry of 'values'.")
+        self._values: dict[str, Any] = values
+        self._result = result
         self._invoke = invoke
         self._done: dict[str, Any] = {}
         self._free: dict[str, frozenset[str]] = {}

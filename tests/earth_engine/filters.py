@@ -7,9 +7,10 @@ from typing import Any
 
 from shapely.geometry.base import BaseGeometry
 
-from .elements import Date, DateRange, Feature, Image, date, footprint_of
+from .elements import Date, DateRange, Feature, date, footprint_of
 from .errors import ServiceError
 from .functions import algorithm
+from .images import Image
 
 Filter = Callable[[Any], bool]
 """Element -> whether it passes."""

@@ -29,7 +29,7 @@ from .functions import algorithms_text, invoke, promote
 
 MAX_BODY = 10485760
 MAX_CONCURRENT = 40
-LOG_LENGTH = 20000
+LOG_LENGTH = 5000
 
 Answer = tuple[int, str, bytes]
 """Status, content type, body."""
@@ -201,7 +201,12 @@ class Handler(BaseHTTPRequestHandler):
             self._send(*control(self.server.state, query, body or b"{}"))
             return
         name, handler, groups = _route(method, path)
-        entry = {"path": name, "method": method, "url": self.path, "headers": dict(self.headers)}
+        entry: dict[str, Any] = {
+            "path": name,
+            "method": method,
+            "url": self.path,
+            "headers": dict(self.headers),
+        }
         fault = self.server.state.plan.next(name)
         entry["fault"] = fault.kind if fault else None
         answer = self._answer(name, handler, query, body, groups, fault, entry)

@@ -81,6 +81,26 @@ def test_bounds_of_points_and_buffers(server):
     assert june.filterBounds(polygon).size().getInfo() == 4
 
 
+@pytest.mark.parametrize(
+    ("place", "count"),
+    [
+        (lambda g: g.Rectangle([3.1, 41.0, 3.2, 41.1]), 4),  # geodesic, sent as a polygon
+        (lambda g: g.BBox(3.1, 41.0, 3.2, 41.1), 4),
+        (lambda g: g.BBox(179, 41.0, -179, 41.1), 0),
+        (lambda g: g.BBox(2.9, 41.0, 2.99, 41.1), 0),
+        (
+            lambda g: g.MultiPolygon([[[[0, 0], [1, 0], [0, 1]]], [[[3.1, 41], [4, 41], [4, 40]]]]),
+            4,
+        ),
+        (lambda g: g.Rectangle([3.1, 41.0, 3.2, 41.1]).buffer(1000).bounds(), 4),
+        (lambda g: g.LineString([[2.9, 41.0], [3.1, 41.0]]), 4),
+    ],
+)
+def test_forms_of_geometry(server, place, count):
+    june = ee.ImageCollection("COPERNICUS/S2_SR_HARMONIZED").filterDate("2022-06-01", "2022-07-01")
+    assert june.filterBounds(place(ee.Geometry)).size().getInfo() == count
+
+
 def test_sort_limit_first_merge(server):
     newest = stack().sort("system:time_start", False)
     assert days(newest) == [4, 3, 2, 1]

@@ -198,7 +198,13 @@ def date_get_range(date: Date, unit: str, timeZone: str | None = None) -> DateRa
 @algorithm("Date.difference")
 def date_difference(date: Date, start: Any, unit: str) -> float:
     day = 86400000
-    lengths = {"week": 7 * day, "day": day, "hour": 3600000, "minute": 60000, "second": 1000}
+    lengths: dict[str, float] = {
+        "week": 7 * day,
+        "day": day,
+        "hour": 3600000,
+        "minute": 60000,
+        "second": 1000,
+    }
     lengths |= {"month": 365.25 * day / 12, "year": 365.25 * day}
     first = start.ms if isinstance(start, Date) else start
     return (date.ms - first) / lengths[unit.rstrip("s")]
