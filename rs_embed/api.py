@@ -1,4 +1,4 @@
-"""The boundary: the public functions. Arguments in, one unwrapping, an Embedding or an error out."""
+"""The boundary: the public functions. Arguments in, one unwrapping, a value or an error out."""
 
 from __future__ import annotations
 

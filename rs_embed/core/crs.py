@@ -107,4 +107,4 @@ def scale_error(crs: str, x: float, y: float, step: float) -> float:
     )
     _, _, east = geod.inv(lon[0], lat[0], lon[1], lat[1])
     _, _, north = geod.inv(lon[2], lat[2], lon[3], lat[3])
-    return max(abs(east / step - 1), abs(north / step - 1))
+    return float(max(abs(east / step - 1), abs(north / step - 1)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rs_embed.core.errors import ProviderError, RsEmbedError
-from rs_embed.core.windows import Tiling
+from rs_embed.core.windows import Axis, Tiling
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Field:
     @property
     def valid(self) -> np.ndarray:
         """``(h, w)`` bool: cells that hold numbers."""
-        return np.isfinite(self.cells[..., 0])
+        return np.asarray(np.isfinite(self.cells[..., 0]))
 
 
 class Canvas:
@@ -37,7 +37,7 @@ class Canvas:
 
     def __init__(self, tiling: Tiling, dim: int) -> None:
         self._tiling = tiling
-        self._cells = np.full((*tiling.cells, dim), np.nan, dtype=np.float32)
+        self._cells: np.ndarray = np.full((*tiling.cells, dim), np.nan, dtype=np.float32)
         self._counts = np.zeros(tiling.cells, dtype=np.int32) if tiling.overlap else None
         self._image: np.ndarray | None = None
         self._weight = 0.0
@@ -83,7 +83,7 @@ def pool(field: Field, how: str) -> np.ndarray:
     flat = field.cells[valid] if not valid.all() else field.cells.reshape(-1, field.cells.shape[-1])
     if how == "max":
         return np.asarray(flat.max(axis=0))
-    return flat.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return np.asarray(flat.mean(axis=0, dtype=np.float64), dtype=np.float32)
 
 
 def nothing_valid(what: str) -> RsEmbedError:
@@ -145,20 +145,17 @@ def place_share(cells: np.ndarray, tiling: Tiling) -> float | None:
     return float(between / spread)
 
 
-def _places(axis: object, tiling: Tiling, period: int) -> np.ndarray:
+def _places(axis: Axis, tiling: Tiling, period: int) -> np.ndarray:
     """Place of each cell of one axis in the window that gave it."""
-    from rs_embed.core.windows import Axis
-
-    assert isinstance(axis, Axis)
     cells = np.arange(axis.cells)
     if tiling.overlap:
         own = (axis.starts[0] - axis.origin) // tiling.token_px
-        return (cells - own) % period
+        return np.asarray((cells - own) % period)
     firsts = np.array(axis.firsts)
     starts = (np.array(axis.starts) - axis.origin) // tiling.token_px
     window = np.searchsorted(firsts, cells, side="right") - 1
-    return cells - starts[window]
+    return np.asarray(cells - starts[window])
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
-    return values[np.isfinite(values)]
+    return np.asarray(values[np.isfinite(values)])

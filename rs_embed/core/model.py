@@ -117,6 +117,8 @@ class Option:
         The field of `Model` that the value replaces: "window_px", "token_px" or "frames".
     builds : bool
         True if it changes the network itself, so that another one has to be built.
+    adds : tuple of InputSpec
+        Inputs that a true value puts beside those of the modality.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Option:
     most: float = math.inf
     sets: Literal["window_px", "token_px", "frames"] | None = None
     builds: bool = False
+    adds: tuple[InputSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,10 +377,18 @@ def _sized(
     cadence = Cadence(spec.cadence.kind, frames)
     return Success(
         Model(
-            spec, variant, modality, spec.modalities[modality], options,
+            spec, variant, modality, _inputs(spec, modality, options), options,
             window, token, cadence, choice.weights, choice.backend,
         )
     )  # fmt: skip
+
+
+def _inputs(
+    spec: ModelSpec, modality: str, options: Mapping[str, Scalar]
+) -> tuple[InputSpec, ...]:
+    """The inputs of the modality, then each that an option adds, once."""
+    added = (item for option in spec.options if options[option.name] for item in option.adds)
+    return tuple(dict.fromkeys((*spec.modalities[modality], *added)))
 
 
 def _options(spec: ModelSpec, given: Mapping[str, Scalar]) -> Outcome[Mapping[str, Scalar]]:

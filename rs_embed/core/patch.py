@@ -47,7 +47,7 @@ class Patch:
         """``(C, H, W)`` of a patch of one date. A series has no such view: ValueError."""
         if self.data.shape[0] != 1:
             raise ValueError(f"a series of {self.data.shape[0]} dates has no single (C, H, W)")
-        return self.data[0]
+        return np.asarray(self.data[0])
 
     def valid(self) -> np.ndarray:
         """``(H, W)`` bool: whether any band of any date is there."""
@@ -63,7 +63,7 @@ class Patch:
 def in_units(
     data: np.ndarray, given: Sequence[str], indices: Sequence[int], wanted: Sequence[str]
 ) -> np.ndarray:
-    """Bands of ``(..., C, H, W)`` at ``indices`` in the wanted units; a view where nothing changes."""
+    """Bands of ``(..., C, H, W)`` at ``indices`` in the wanted units; or the array itself."""
     pairs = [(given[i], unit) for i, unit in zip(indices, wanted, strict=True)]
     in_order = list(indices) == list(range(data.shape[-3]))
     if in_order and all(have == need for have, need in pairs):

@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal
 
 from returns.result import Failure, Success
@@ -18,7 +19,7 @@ from rs_embed.core.errors import ModelError, SpecError
 from rs_embed.core.grid import MAX_PIXELS, Grid, roi_grid
 from rs_embed.core.model import Cadence, InputSpec, Model
 from rs_embed.core.patch import Frame
-from rs_embed.core.result import Outcome, collect
+from rs_embed.core.result import Outcome
 from rs_embed.core.specs import SensorSpec, SpatialSpec, TemporalSpec
 from rs_embed.core.windows import Tiling, one_window, tile
 
@@ -263,7 +264,7 @@ def sensor_for(
         source.collection,
         source.bands,
         scale_m=whole,
-        cloudy_pct=item.cloudy_pct,  # type: ignore[arg-type]
+        cloudy_pct=item.cloudy_pct,
     )
 
 
@@ -369,9 +370,7 @@ def _bins(cadence: Cadence, temporal: TemporalSpec) -> Outcome[tuple[Frame, ...]
                 f"{cadence.frames}; shorten the temporal"
             )
         )
-    return Success(
-        tuple((a.isoformat(), b.isoformat()) for a, b in zip(edges, edges[1:], strict=False))
-    )
+    return Success(tuple((a.isoformat(), b.isoformat()) for a, b in pairwise(edges)))
 
 
 def midpoint(frame: Frame) -> dt.date:
@@ -392,18 +391,3 @@ def input_time(plan: RoiPlan) -> str | None:
         return None
     start, end = specs.dates(plan.temporal)
     return midpoint((start.isoformat(), end.isoformat())).isoformat()
-
-
-def distinct_fetches(plans: Sequence[RoiPlan]) -> tuple[FetchPlan, ...]:
-    """Every fetch of the plans once, in the order first met."""
-    seen = {fetch.fingerprint: fetch for plan in plans for fetch in plan.fetches}
-    return tuple(seen.values())
-
-
-def collect_plans(plans: Sequence[Outcome[RoiPlan]]) -> Outcome[tuple[RoiPlan, ...]]:
-    """All plans, or a Failure that names the ROI by its index."""
-    named = [
-        plan.alt(lambda error, i=i: type(error)(f"spatials[{i}]: {error}"))  # type: ignore[misc]
-        for i, plan in enumerate(plans)
-    ]
-    return collect(named)

@@ -42,7 +42,7 @@ class Windows:
 
 
 def padded(plan: RoiPlan, read: Read) -> Read:
-    """``read`` for every window of the plan: pixels that do not exist are filled by the model's rule."""
+    """``read`` for every window: pixels that do not exist are filled by the model's rule."""
     row0, col0, height, width = plan.fetched
     rule = plan.model.spec.pad
 

@@ -25,12 +25,12 @@ def area_average(pixels: np.ndarray, factor: int) -> np.ndarray:
     blocks = pixels.reshape(*lead, height // factor, factor, width // factor, factor)
     valid = np.isfinite(blocks)
     if valid.all():
-        return blocks.mean(axis=(-3, -1), dtype=np.float64).astype(np.float32)
+        mean = blocks.mean(axis=(-3, -1), dtype=np.float64)
+        return np.asarray(mean, dtype=np.float32)
     count = valid.sum(axis=(-3, -1))
     total = np.where(valid, blocks, 0).sum(axis=(-3, -1), dtype=np.float64)
-    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0).astype(
-        np.float32
-    )
+    mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
+    return np.asarray(mean, dtype=np.float32)
 
 
 def whole_factor(coarse: float, fine: float, tolerance: float = 0.01) -> int:
@@ -120,7 +120,7 @@ def _triangle(source: int, target: int) -> np.ndarray:
 
 
 def resample_cells(cells: np.ndarray, grid: Grid, scale_m: float) -> tuple[np.ndarray, Grid]:
-    """A grid of embeddings ``(D, H, W)`` at cells of ``scale_m``: averaged when coarser, else nearest.
+    """A grid of embeddings ``(D, H, W)`` at cells of ``scale_m``: means if coarser, else nearest.
 
     Coarser cells are the area-weighted mean of the valid cells they overlap; the new lattice
     starts at the same corner.
@@ -149,4 +149,5 @@ def _overlap(source: int, step: float, target: int, size: float) -> np.ndarray:
     """``(target, source)`` lengths over which cells of two sizes from one corner overlap."""
     left, right = np.arange(source) * step, (np.arange(source) + 1) * step
     low, high = np.arange(target)[:, None] * size, (np.arange(target)[:, None] + 1) * size
-    return np.clip(np.minimum(right, high) - np.maximum(left, low), 0, None)
+    overlap = np.minimum(right, high) - np.maximum(left, low)
+    return np.asarray(np.clip(overlap, 0, None), dtype=np.float64)

@@ -13,7 +13,7 @@ from rs_embed.core.result import Outcome
 MEANINGS: Mapping[str, str] = {
     "reflectance": "reflectance, 0..1",
     "reflectance_x10000": "reflectance times 10000, as Sentinel-2 products store it",
-    "s2_dn_offset1000": "Sentinel-2 digital numbers since baseline 04.00: reflectance x 10000 + 1000",
+    "s2_dn_offset1000": "Sentinel-2 numbers since baseline 04.00: reflectance x 10000 + 1000",
     "uint8": "display values, 0..255",
     "db": "radar backscatter, decibel",
     "linear": "radar backscatter, linear power",

@@ -89,7 +89,7 @@ class Tiling:
         return Grid(roi.crs, moved, self.cells)
 
     def spans(self, index: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-        """(slices of the ROI's cells, slices of the window's tokens) that window ``index`` fills."""
+        """(slices of the ROI's cells, slices of the window's tokens) of window ``index``."""
         r, c = divmod(index, len(self.cols.starts))
         rows = _span(self.rows, r, self.token_px, self.tokens_per_window, self.overlap)
         cols = _span(self.cols, c, self.token_px, self.tokens_per_window, self.overlap)

@@ -123,7 +123,7 @@ def empirical_filters(
 
 
 def prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:
-    """``cells`` ``(B, h, w, C, p, p)`` reflectance; a missing pixel is the mean of its cell's band."""
+    """``cells`` ``(B, h, w, C, p, p)`` reflectance; a missing pixel is its cell's mean, by band."""
     batch, _, bands, height, width = windows.pixels.shape
     p = model.token_px
     cells = windows.pixels[:, 0].reshape(batch, bands, height // p, p, width // p, p)

@@ -1,0 +1,223 @@
+"""What is wrong with a spec, in words: what was given, what is allowed, what to do next."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import TYPE_CHECKING
+
+from returns.result import Failure
+
+from rs_embed.core.units import check_units
+
+if TYPE_CHECKING:
+    from rs_embed.core.specs import BBox, OutputSpec, PointBuffer, SensorSpec, TemporalSpec
+
+# The ISO forms of a date that Python reads besides this one (2022-W01-1) are not accepted.
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_HALF_WAY_ROUND_M = 20_000_000
+_LARGEST = 1e300  # beyond it, arithmetic overflows
+
+
+def bbox_problem(box: BBox) -> str | None:
+    """What is wrong with a box, or None."""
+    problem = _crs_problem(box.crs) or _not_finite(
+        minlon=box.minlon, minlat=box.minlat, maxlon=box.maxlon, maxlat=box.maxlat
+    )
+    problem = problem or _range_problem(
+        {"minlon": box.minlon, "maxlon": box.maxlon}, {"minlat": box.minlat, "maxlat": box.maxlat}
+    )
+    if problem:
+        return problem
+    if box.minlon == box.maxlon or box.minlat == box.maxlat:
+        return (
+            f"the box {box.minlon}, {box.minlat}, {box.maxlon}, {box.maxlat} is empty; "
+            "give minlon < maxlon and minlat < maxlat, or a PointBuffer for a point"
+        )
+    if box.minlon > box.maxlon:
+        return (
+            f"minlon {box.minlon} must be < maxlon {box.maxlon}; swap them, "
+            "or split a box that crosses the antimeridian into two at 180"
+        )
+    if box.minlat > box.maxlat:
+        return f"minlat {box.minlat} must be < maxlat {box.maxlat}; swap them"
+    return None
+
+
+def point_problem(point: PointBuffer) -> str | None:
+    """What is wrong with a point and its buffer, or None."""
+    problem = (
+        _crs_problem(point.crs)
+        or _not_finite(lon=point.lon, lat=point.lat)
+        or _range_problem({"lon": point.lon}, {"lat": point.lat})
+        or _not_positive_metres("buffer_m", point.buffer_m)
+    )
+    if not problem and point.buffer_m > _HALF_WAY_ROUND_M:
+        return f"buffer_m {point.buffer_m} m reaches round the Earth; give metres, half of a side"
+    return problem
+
+
+def temporal_problem(spec: TemporalSpec) -> str | None:
+    """What is wrong with a year or a range of dates, or None."""
+    year: object = spec.year
+    problem = _choice_problem("mode", spec.mode, ("year", "range"))
+    if problem:
+        return problem
+    if spec.mode == "year":
+        if not isinstance(year, int) or isinstance(year, bool) or not 1 <= year <= 9998:
+            return f"year must be a whole number such as 2022, not {_short(year)}"
+        if spec.start is not None or spec.end is not None:
+            return "mode 'year' takes no start or end; use TemporalSpec.range(start, end)"
+        return None
+    if year is not None:
+        return "mode 'range' takes no year; use TemporalSpec.year(2022)"
+    return _dates_problem(spec.start, spec.end)
+
+
+def _dates_problem(start: object, end: object) -> str | None:
+    found: list[dt.date] = []
+    for name, text in (("start", start), ("end", end)):
+        try:
+            if not isinstance(text, str) or not _DATE.fullmatch(text):
+                raise ValueError
+            found.append(dt.date.fromisoformat(text))
+        except ValueError:
+            return f"{name} must be a date 'YYYY-MM-DD', not {text!r}"
+    if found[0] >= found[1]:
+        return (
+            f"start {start} must be before end {end}, which is excluded; swap them, or end one "
+            "day after the last day that counts"
+        )
+    return None
+
+
+def sensor_problem(spec: SensorSpec) -> str | None:
+    """What is wrong with a choice of imagery, or None."""
+    if not isinstance(spec.collection, str) or not spec.collection.strip():
+        return (
+            "collection must name a collection, such as 'COPERNICUS/S2_SR_HARMONIZED', "
+            f"not {spec.collection!r}"
+        )
+    return (
+        _bands_problem(spec.bands)
+        or _not_positive_metres("scale_m", spec.scale_m)
+        or _not_between("cloudy_pct", spec.cloudy_pct, 0, 100)
+        or _fill_problem(spec.fill_value)
+        or _not_between("cloud_threshold", spec.cloud_threshold, 0, 1)
+        or _choice_problem("composite", spec.composite, ("median", "mosaic"))
+        or _choice_problem("cloud_mask", spec.cloud_mask, ("none", "scl", "cloud_score_plus"))
+        or _choice_problem("resampling", spec.resampling, ("nearest", "bilinear"))
+        or _choice_problem("orbit", spec.orbit, (None, "ASCENDING", "DESCENDING"))
+        or _choice_problem("fetch", spec.fetch, ("native", "server"))
+        or _not_bool("check_input", spec.check_input)
+        or _not_bool("check_raise", spec.check_raise)
+        or _folder_problem(spec.check_save_dir)
+        or _units_problem(spec.units)
+    )
+
+
+def _bands_problem(bands: object) -> str | None:
+    if not isinstance(bands, tuple) or not bands:
+        return f"bands must be a tuple of names such as ('B4', 'B3', 'B2'), not {bands!r}"
+    for band in bands:
+        if not isinstance(band, str) or not band.strip():
+            return f"every band must be a name, not {band!r}"
+    if len(set(bands)) != len(bands):
+        return f"bands must be different from each other, not {bands!r}"
+    return None
+
+
+def _not_between(name: str, value: object, low: float, high: float) -> str | None:
+    problem = _not_finite(**{name: value})
+    if not problem and not low <= value <= high:  # type: ignore[operator]  # a number by now
+        return f"{name} must be {low:g}..{high:g}, not {value}"
+    return problem
+
+
+def _fill_problem(value: object) -> str | None:
+    if _is_number(value) and (value != value or _not_finite(fill_value=value) is None):
+        return None
+    return f"fill_value must be a finite number or nan, not {_short(value)}"
+
+
+def _not_bool(name: str, value: object) -> str | None:
+    return None if isinstance(value, bool) else f"{name} must be True or False, not {value!r}"
+
+
+def _folder_problem(folder: object) -> str | None:
+    if folder is None or (isinstance(folder, str) and folder):
+        return None
+    return f"check_save_dir must be the path of a folder as text, or None, not {folder!r}"
+
+
+def _units_problem(units: object) -> str | None:
+    if units is None:
+        return None
+    if not isinstance(units, str):
+        return f"units must be a name or None, not {units!r}"
+    found = check_units(units)
+    return str(found.failure()) if isinstance(found, Failure) else None
+
+
+def output_problem(spec: OutputSpec) -> str | None:
+    """What is wrong with a wished output, or None."""
+    return (
+        _choice_problem("mode", spec.mode, ("grid", "pooled"))
+        or _choice_problem("pooling", spec.pooling, ("mean", "max", "model"))
+        or _choice_problem("grid_orientation", spec.grid_orientation, ("north_up", "native"))
+        or _not_positive_metres("scale_m", spec.scale_m)
+    )
+
+
+def _choice_problem(name: str, value: object, allowed: tuple[str | None, ...]) -> str | None:
+    if (value is None or isinstance(value, str)) and value in allowed:
+        return None
+    return f"{name} must be one of {', '.join(map(repr, allowed))}, not {value!r}"
+
+
+def _short(value: object) -> str:
+    """A value for a message; whole numbers of hundreds of digits stay readable."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > _LARGEST:
+        return "a whole number too large to use"
+    return repr(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _not_finite(**values: object) -> str | None:
+    for name, value in values.items():
+        if not _is_number(value):
+            return f"{name} must be a number, not {value!r}"
+        if not abs(value) <= _LARGEST:  # type: ignore[arg-type]  # a number by now; or NaN
+            return f"{name} is {_short(value)}; give a finite number"
+    return None
+
+
+def _not_positive_metres(name: str, value: object) -> str | None:
+    problem = _not_finite(**{name: value})
+    if not problem and value <= 0:  # type: ignore[operator]  # a number by now
+        return f"{name} must be > 0 metres, not {value}"
+    return problem
+
+
+def _crs_problem(crs: object) -> str | None:
+    if not isinstance(crs, str) or crs != "EPSG:4326":
+        return f"crs must be 'EPSG:4326', not {crs!r}; convert the coordinates to degrees first"
+    return None
+
+
+def _range_problem(lon_names: dict[str, float], lat_names: dict[str, float]) -> str | None:
+    for name, value in lon_names.items():
+        if abs(value) > 180:
+            return f"{name} {value} is outside -180..180; wrap it: {(value + 180) % 360 - 180:g}"
+    for name, value in lat_names.items():
+        if abs(value) > 90:
+            hint = (
+                "longitude and latitude may be swapped"
+                if abs(value) <= 180
+                else "give degrees, not metres"
+            )
+            return f"{name} {value} is outside -90..90; {hint}"
+    return None
