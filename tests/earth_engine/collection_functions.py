@@ -11,7 +11,7 @@ from shapely.geometry.base import BaseGeometry
 
 from . import reducers
 from .elements import Collection, Feature, Function, date, footprint_of
-from .errors import ServiceError
+from .errors import ServiceError, unsupported
 from .filters import Filter
 from .functions import algorithm
 from .images import Image
@@ -66,6 +66,8 @@ def from_elements(images: list[Any] | None = None, features: list[Any] | None = 
 
 @algorithm("Collection.filter")
 def filtered(collection: Collection, filter: Filter) -> Collection:
+    if not callable(filter):
+        raise unsupported("A filter given as text")
     return replace(collection, elements=tuple(e for e in collection.elements if filter(e)))
 
 

@@ -117,7 +117,8 @@ class Expression:
         names = tuple(content.get("argumentNames", ()))
 
         def call(*values: Any) -> Any:
-            return self._reference(content["body"], {**scope, **dict(zip(names, values))})  # noqa: B905
+            given = dict(zip(names, values, strict=False))  # null arguments may be left out
+            return self._reference(content["body"], {**scope, **given})
 
         return Function(names, call)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -45,6 +46,12 @@ class Projection:
         factor = metres / self.nominal_scale
         a, b, c, d, e, f = self.transform
         return Projection(self.crs, (a * factor, b * factor, c, d * factor, e * factor, f))
+
+
+def lattice(crs: str, numbers: Iterable[float]) -> Projection:
+    """A projection from six numbers in Earth Engine's order."""
+    a, b, c, d, e, f = map(float, numbers)
+    return Projection(crs, (a, b, c, d, e, f))
 
 
 DEFAULT_PROJECTION = Projection(LONLAT)
@@ -146,10 +153,10 @@ def polygon(
 
 
 def rectangle(
-    coordinates: Sequence[object], projection: Projection | None, geodesic: bool | None
+    coordinates: Sequence[Any], projection: Projection | None, geodesic: bool | None
 ) -> BaseGeometry:
     """A rectangle from [west, south, east, north] or from two corners."""
-    flat = [float(v) for item in coordinates for v in (item if isinstance(item, list) else [item])]  # type: ignore[arg-type]
+    flat = [float(v) for item in coordinates for v in (item if isinstance(item, list) else [item])]
     if len(flat) != 4:
         raise ServiceError("GeometryConstructors.Rectangle: Expected 4 coordinates.")
     return polygon([rectangle_ring(*flat)], projection, geodesic)

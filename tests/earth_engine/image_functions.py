@@ -9,9 +9,10 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from . import geometry as places
 from . import images, masks, reading
 from .arithmetic import quotient, wide
-from .elements import Collection, Feature, Function, describe_band
+from .elements import Collection, Feature, describe_band
 from .errors import ServiceError, unsupported
 from .functions import algorithm
 from .geometry import Projection, coordinate_system
@@ -152,7 +153,7 @@ def _with_lattice(
     if transform is not None and scale is not None:
         raise ServiceError(f"{name}: Only one of crsTransform and scale may be given.")
     if transform is not None:
-        return Projection(crs.crs, tuple(map(float, transform)))  # type: ignore[arg-type]
+        return places.lattice(crs.crs, transform)
     return crs if scale is None else Projection(crs.crs, _metric_lattice(crs.crs, scale))
 
 
@@ -276,16 +277,3 @@ def _pixel_metres(target: Target) -> tuple[np.ndarray | float, float]:
     degree = 111319.49079327358
     _, lat = target.coordinates(target.grid.projection.crs)
     return abs(a) * degree * np.cos(np.radians(lat)), abs(e) * degree
-
-
-@algorithm("If")
-def if_else(condition: Any = None, trueCase: Any = None, falseCase: Any = None) -> Any:
-    """Both branches have been computed already, as the service may do too."""
-    empty = condition is None or condition == "" or condition == 0
-    return falseCase if empty else trueCase
-
-
-@algorithm("List.map")
-def list_map(list: list[Any], baseAlgorithm: Function, dropNulls: bool = False) -> list[Any]:
-    results = [baseAlgorithm.call(item) for item in list]
-    return [r for r in results if r is not None] if dropNulls else results

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .errors import ServiceError, unsupported
-from .geometry import Projection, coordinate_system
+from .geometry import coordinate_system, lattice
 from .images import Band, Grid, Image, Target, select
 
 MAX_BYTES = 50331648
@@ -56,11 +56,12 @@ def parse_request(body: Mapping[str, Any]) -> Request:
     if not crs:
         raise unsupported("A grid without crsCode or crsWkt")
     coordinate_system(crs)
-    lattice = Projection(crs, transform)  # type: ignore[arg-type]
     form = body.get("fileFormat", "AUTO_JPEG_PNG")
     if form not in ("NPY", "GEO_TIFF"):
         raise unsupported(f"The file format {form}")
-    return Request(Grid.of(lattice, width, height), form, tuple(body.get("bandIds") or ()))
+    return Request(
+        Grid.of(lattice(crs, transform), width, height), form, tuple(body.get("bandIds") or ())
+    )
 
 
 def chosen_bands(image: Image, band_ids: Sequence[str]) -> tuple[Band, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -110,18 +110,14 @@ def _level_pixels(
         row, col = row * step, col * step
         valid = np.True_ if layer.valid is None else _at(layer.valid, row, col) != 0
         return _at(layer.values, row, col), valid
-    return (
-        _mode(layer, shape, row, col, step)
-        if layer.pyramid == "mode"
-        else _mean(layer, shape, row, col, step)
-    )
+    aggregate = _mode if layer.pyramid == "mode" else _mean
+    return aggregate(layer, shape, row, col, step)
 
 
 def _block(
     layer: Layer, shape: tuple[int, int], row: np.ndarray, col: np.ndarray, step: int
-) -> list[tuple[np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(values, valid) of the native pixels under a coarse one, in row order."""
-    pixels = []
     offsets = range(0, step, max(1, step // MAX_BLOCK_SIDE))
     for dy in offsets:
         for dx in offsets:
@@ -130,8 +126,7 @@ def _block(
             r, c = np.minimum(r, shape[0] - 1), np.minimum(c, shape[1] - 1)
             if layer.valid is not None:
                 valid = valid & (_at(layer.valid, r, c) != 0)
-            pixels.append((_at(layer.values, r, c), valid))
-    return pixels
+            yield _at(layer.values, r, c), valid
 
 
 def _mean(
@@ -152,7 +147,10 @@ def _mode(
     layer: Layer, shape: tuple[int, int], row: np.ndarray, col: np.ndarray, step: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The most frequent valid native value, the smallest of equals."""
-    block = [np.broadcast_arrays(*pair) for pair in _block(layer, shape, row, col, step)]
+    block = [
+        np.broadcast_arrays(values.astype(layer.dtype), valid)
+        for values, valid in _block(layer, shape, row, col, step)
+    ]
     values, valid = np.stack([v for v, _ in block]), np.stack([m for _, m in block])
     best, best_count = np.zeros(values.shape[1:]), np.zeros(values.shape[1:], int)
     for candidate in np.unique(values[valid]):

@@ -46,6 +46,19 @@ def list_sequence(
     return [int(v) if float(v).is_integer() else float(v) for v in whole]
 
 
+@algorithm("If")
+def if_else(condition: Any = None, trueCase: Any = None, falseCase: Any = None) -> Any:
+    """Both branches have been computed already, as the service may do too."""
+    empty = condition is None or condition == "" or condition == 0
+    return falseCase if empty else trueCase
+
+
+@algorithm("List.map")
+def list_map(list: list[Any], baseAlgorithm: Function, dropNulls: bool = False) -> list[Any]:
+    results = [baseAlgorithm.call(item) for item in list]
+    return [r for r in results if r is not None] if dropNulls else results
+
+
 @algorithm("List.iterate")
 def list_iterate(list: list[Any], function: Function, first: Any = None) -> Any:
     value = first
@@ -251,7 +264,7 @@ def projection(crs: Any, transform: list[float] | None = None, **_: Any) -> Proj
     if isinstance(crs, Projection):
         return crs
     places.coordinate_system(crs)
-    return Projection(crs, tuple(transform)) if transform else Projection(crs)  # type: ignore[arg-type]
+    return places.lattice(crs, transform) if transform else Projection(crs)
 
 
 _plain("Projection.crs")(lambda own: own.crs)
