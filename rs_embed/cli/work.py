@@ -67,18 +67,18 @@ def check_raster(raster: Path, model: str, bands: tuple[str, ...], units: str | 
 
 def verify_model(model: str, fixtures: Path | None) -> bool:
     """Run every fixture of a model and print a line each; whether all agree."""
-    from rs_embed.parity import compare, fixtures_of
+    from rs_embed.parity import DATA, compare, fixtures_of
 
     spec = unwrap_or_raise(find_spec(model.partition(":")[0]))
-    folder = fixtures or Path("tests/parity/data")
-    found = fixtures_of(spec.id, folder)
+    found = fixtures_of(spec.id, fixtures or DATA)
     if not found:
         raise ModelError(
-            f"{folder} holds no fixture of {spec.id}; name a folder with --fixtures"
+            f"{fixtures or 'the package'} holds no fixture of {spec.id}; "
+            "name a folder with --fixtures"
         )
     good = True
     for path in found:
-        compared = unwrap_or_raise(compare(path))
+        compared = compare(path)
         worst = max(one.difference for one in compared)
         passed = all(one.passed for one in compared)
         good &= passed

@@ -9,6 +9,7 @@ Each family has one adapter here, ``run(case) -> {output: array}``, named by ``M
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,16 @@ from rs_embed.parity.case import Case, Tolerance, read_case
 from rs_embed.parity.checkpoint import write_checkpoint
 from rs_embed.parity.compare import Comparison, compare_outputs
 
+DATA = Path(__file__).parent / "data"
+"""The small fixtures that the package carries."""
+
 __all__ = [
+    "DATA",
     "Case",
     "Comparison",
     "Tolerance",
     "compare",
+    "fixtures_of",
     "read_case",
     "run",
     "run_case",
@@ -71,6 +77,12 @@ def compare(
     """
     case = read_case(fixture_path, weights_root=weights_root)
     return compare_outputs(case, run_case(case))
+
+
+def fixtures_of(model_id: str, folder: str | Path) -> list[Path]:
+    """The fixtures of one model in a folder, by name."""
+    found = sorted(Path(folder).glob("*.json"))
+    return [path for path in found if json.loads(path.read_text()).get("model") == model_id]
 
 
 def run_case(case: Case) -> dict[str, np.ndarray]:
