@@ -224,6 +224,7 @@ def place_windows(
 
     ``beyond`` counts the pixels that exist beyond the ROI's top, left, bottom and right.
     """
+    input_prep = prep_of(model, input_prep)
     if input_prep == "resize":
         square = squared(roi)
         top = (square.height - roi.height) // 2
@@ -268,6 +269,12 @@ def sensor_for(
     )
 
 
+def prep_of(model: Model, asked: str) -> InputPrep:
+    """How a ROI becomes windows: a model that prepares as its authors do takes it whole."""
+    whole = asked == "resize" or model.options.get("prepare") == "official"
+    return "resize" if whole else "native"
+
+
 def check_layout(model: Model, input_prep: str, overlap: int) -> Outcome[None]:
     """Failure where the model cannot take the asked windows."""
     if input_prep not in ("native", "resize"):
@@ -282,8 +289,13 @@ def check_layout(model: Model, input_prep: str, overlap: int) -> Outcome[None]:
                 f"itself in whole tokens; overlap must divide {per_window}"
             )
         )
-    if overlap and input_prep == "resize":
-        return Failure(SpecError("overlap needs input_prep='native': a resized ROI is one window"))
+    if overlap and prep_of(model, input_prep) == "resize":
+        return Failure(
+            SpecError(
+                "overlap needs input_prep='native', and no option prepare='official': a resized "
+                "ROI is one window"
+            )
+        )
     return Success(None)
 
 

@@ -147,12 +147,15 @@ def _filled(model: Model, build: Callable[[Model], Any], device: str) -> Outcome
 
     def loaded(path: Path) -> Outcome[Loaded]:
         described = store.provenance(record, path) if model.weights is None else _local(model)
-        return weights.read_state(path).bind(
-            lambda state: weights.fill(
-                weights.build_on_meta(lambda: build(model)),
-                clean(state, model),
-                tolerated=spec.tolerated,
-            ).map(
+        return (
+            weights.read_state(path)
+            .bind(lambda state: _cleaned(clean, state, model))
+            .bind(
+                lambda state: weights.fill(
+                    weights.build_on_meta(lambda: build(model)), state, tolerated=spec.tolerated
+                )
+            )
+            .map(
                 lambda network: Loaded(
                     model, network.requires_grad_(False).to(device), device, described
                 )
@@ -161,6 +164,14 @@ def _filled(model: Model, build: Callable[[Model], Any], device: str) -> Outcome
 
     name = f"{spec.id}:{model.variant.name}"
     return store.locate(record, local=model.weights, model=name).bind(loaded)
+
+
+def _cleaned(clean: Callable[..., Any], state: Any, model: Model) -> Outcome[Any]:
+    """The state as the family's filter leaves it, or its own word on what does not fit."""
+    try:
+        return Success(clean(state, model))
+    except RsEmbedError as error:
+        return Failure(error)
 
 
 def _unchanged(state: Any, model: Model) -> Any:
