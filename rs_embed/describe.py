@@ -104,6 +104,7 @@ def describe(
         "valid_fraction": float(field.valid.mean()),
         "padded_fraction": padded_fraction(planned),
         "fill_value": planned.fill,
+        "own_rules": list(model.spec.own_rules),
         "licence": model.spec.licence,
         "citation": model.spec.citation,
         "rs_embed_version": VERSION,

@@ -204,9 +204,11 @@ class ModelSpec:
         True where the network runs on torch.
     image_vector : str or None
         What ``pooling="model"`` gives; None where the authors define no image-level vector.
-    native_lonlat : bool
-        True where the place is an input.
-    aliases, licence, citation, links, notes : see names
+    own_rules : tuple of str
+        What the authors leave open and this project decided; ``meta`` says it.
+    aliases, licence, citation, links : see names
+    parity : str or None
+        ``"package.module:function"`` of the adapter that runs the model's fixtures.
     """
 
     id: str
@@ -229,6 +231,7 @@ class ModelSpec:
     device: bool = True
     image_vector: str | None = None
     shows_windows: bool = False
+    own_rules: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     licence: str = "not stated"
     citation: str = ""

@@ -147,6 +147,10 @@ SPEC = ModelSpec(
         ),
     ),
     image_vector="class token (rn50: attention pooling) projected to the space shared with text",
+    own_rules=(
+        "reflectance 0..reflectance_max (option, 0.3) becomes display values 0..255",
+        "a missing pixel becomes the display value next to the mean of the normalisation",
+    ),
     aliases=("remoteclip",),
     licence="weights: not stated; code: Apache-2.0 (RemoteCLIP), MIT (open_clip)",
     citation="Liu et al. 2024, RemoteCLIP: A Vision Language Foundation Model for Remote Sensing, "
