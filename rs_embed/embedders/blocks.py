@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,3 +59,24 @@ def as_array(tensor: torch.Tensor) -> np.ndarray:
     """A tensor as float32 numpy."""
     array: np.ndarray = tensor.detach().float().cpu().numpy()
     return array
+
+
+def transformer(dim: int, depth: int, heads: int, *, eps: float, mlp_ratio: float = 4) -> Any:
+    """A ModuleList of timm's pre-norm blocks: exact GELU, biases everywhere, no layer scale."""
+    from timm.models.vision_transformer import Block
+
+    norm: Any = partial(nn.LayerNorm, eps=eps)
+    return nn.ModuleList(
+        Block(dim, heads, mlp_ratio=mlp_ratio, qkv_bias=True, norm_layer=norm) for _ in range(depth)
+    )
+
+
+def sincos(width: int, positions: torch.Tensor) -> torch.Tensor:
+    """Sine and cosine code ``(..., width)`` of positions ``(...)``, in their own dtype.
+
+    All sines, then all cosines, of the position times 10000^(-k / (width / 2)).
+    """
+    half = width // 2
+    steps = torch.arange(half, dtype=positions.dtype, device=positions.device) / half
+    angles = positions[..., None] * (1.0 / 10000**steps)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
