@@ -159,16 +159,21 @@ def export_batch(
 
 def export_npz(
     *,
-    model: str,
     spatial: SpatialSpec,
-    temporal: TemporalSpec | None = None,
+    temporal: TemporalSpec | None,
+    models: list[str],
     out_path: str,
-    sensor: SensorSpec | None = None,
-    output: OutputSpec = OutputSpec.pooled(),  # noqa: B008  # frozen
     backend: str = "gee",
     device: str = "auto",
+    output: OutputSpec = OutputSpec.pooled(),  # noqa: B008  # frozen
+    sensor: SensorSpec | None = None,
+    per_model_sensors: dict[str, SensorSpec] | None = None,
+    save_inputs: bool = True,
+    save_embeddings: bool = True,
+    save_manifest: bool = True,
+    fail_on_bad_input: bool = False,
 ) -> Any:
-    """Export one ROI and model to a ``.npz``. Not in this version.
+    """Export one ROI, with one or more models, to a ``.npz``. Not in this version.
 
     Raises
     ------
