@@ -7,7 +7,7 @@ target, nearest, then averaged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,6 +38,10 @@ class Raster:
         Tells one content from another.
     notes : dict
         What was decided while the array was read, for ``meta``.
+    stand_ins : mapping
+        Wanted band to the band that the caller puts in its place; see `core.bands.match_bands`.
+    narrow : callable or None
+        ``narrow(bands, steps)``: a ``load`` of these bands and steps of time alone, by index.
     """
 
     load: Load
@@ -47,6 +51,29 @@ class Raster:
     frames: tuple[Frame, ...] = ()
     content: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
+    stand_ins: Mapping[str, str] = field(default_factory=dict)
+    narrow: Callable[[Sequence[int], Sequence[int]], Load] | None = None
+
+    def only(self, bands: Sequence[int], steps: Sequence[int] | None = None) -> Raster:
+        """The raster with these bands, and these steps of time, alone; the others are not read."""
+        times = list(range(max(1, len(self.frames))) if steps is None else steps)
+        picked = list(bands)
+        if self.narrow is not None:
+            load = self.narrow(picked, times)
+        else:
+            whole = self.load
+
+            def load(row: int, col: int, height: int, width: int) -> np.ndarray:
+                return whole(row, col, height, width)[np.ix_(times, picked)]
+
+        return replace(
+            self,
+            load=load,
+            bands=tuple(self.bands[i] for i in picked),
+            units=tuple(self.units[i] for i in picked),
+            frames=tuple(self.frames[i] for i in times) if self.frames else (),
+            narrow=None,
+        )
 
     def read(self, target: Grid) -> np.ndarray:
         """``(T, C, H, W)`` float32 on the target grid; NaN beyond the array.

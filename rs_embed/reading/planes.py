@@ -1,0 +1,267 @@
+"""The pixels of an xarray object, loaded part by part."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from rs_embed.reading.layout import Layout
+
+# Bytes of dask chunks kept, so that windows that share a chunk compute it once. A row of chunks is
+# kept whole up to _MOST_KEPT, since windows are read row by row.
+_KEPT = 64 * 2**20
+_MOST_KEPT = 512 * 2**20
+# Chunks smaller than this, pixels a side, are computed several at a time.
+_LEAST_BLOCK = 256
+_STRIP_VALUES = 4_000_000
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One variable: its values, ordered (time, band, rows, columns), and how to read them."""
+
+    variable: xr.Variable
+    time: str | None
+    band: str | None
+    nodata: tuple[float, ...]
+    scale: float
+    offset: float
+
+    @property
+    def count(self) -> int:
+        """Bands in it."""
+        return int(self.variable.sizes[self.band]) if self.band is not None else 1
+
+
+def find_planes(layout: Layout) -> tuple[Plane, ...]:
+    """The variables of a layout as planes."""
+    return tuple(_plane(layout, array) for array in layout.arrays)
+
+
+def _plane(layout: Layout, array: xr.DataArray) -> Plane:
+    time = layout.time if layout.time in array.dims else None
+    band = layout.band if layout.band in array.dims else None
+    order = [dim for dim in (time, band, layout.y, layout.x) if dim is not None]
+    scale, offset = 1.0, 0.0
+    if array.dtype.kind in "iu":
+        # Of a float array the attributes are history: its values are scaled already, or (xee) the
+        # name means something else.
+        scale = float(array.attrs.get("scale_factor", 1.0))
+        offset = float(array.attrs.get("add_offset", 0.0))
+    variable = array.variable.transpose(*order)
+    return Plane(variable, time, band, _nodata(array), scale, offset)
+
+
+def _nodata(array: xr.DataArray) -> tuple[float, ...]:
+    """Values that mean "missing". Those in the encoding of a float array are NaN already."""
+    stores = [array.attrs] + ([array.encoding] if array.dtype.kind in "iu" else [])
+    found: list[float] = []
+    for store in stores:
+        for key in ("_FillValue", "missing_value", "nodata", "nodatavals"):
+            for value in np.atleast_1d(store.get(key, ())):
+                if isinstance(value, int | float | np.number) and not np.isnan(value):
+                    found.append(float(value))
+    kept = getattr(getattr(array, "rio", None), "nodata", None)  # rio.set_nodata, outside the data
+    if kept is not None and not np.isnan(kept):
+        found.append(float(kept))
+    return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Loader:
+    """``loader(row, column, height, width)``: ``(T, C, height, width)`` float32, NaN for missing.
+
+    Rows are counted from the north. ``steps`` and ``bands`` choose and order what is loaded; None
+    is all. Dask chunks are computed for the part that is asked for, and the last ones are kept.
+    """
+
+    planes: tuple[Plane, ...]
+    layout: Layout
+    flipped: bool
+    steps: tuple[int, ...] | None = None
+    bands: tuple[int, ...] | None = None
+    _kept: Blocks = field(default_factory=lambda: Blocks(), repr=False, compare=False)
+
+    def __call__(self, row: int, col: int, height: int, width: int) -> np.ndarray:
+        """The part of the grid that begins at ``row, col``; it must lie inside."""
+        if self.flipped:
+            rows = self.planes[0].variable.sizes[self.layout.y]
+            row = rows - row - height
+        parts = [self._part(i, own, row, col, height, width) for i, own in self._chosen()]
+        steps = max(part.shape[0] for part in parts)
+        parts = [np.broadcast_to(part, (steps, *part.shape[1:])) for part in parts]
+        out = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        return out[..., ::-1, :] if self.flipped else out
+
+    def narrow(self, bands: Sequence[int], steps: Sequence[int]) -> Loader:
+        """The same pixels with these bands and steps of time alone."""
+        return Loader(self.planes, self.layout, self.flipped, tuple(steps), tuple(bands))
+
+    def _chosen(self) -> Iterator[tuple[int, tuple[int, ...] | None]]:
+        """Planes, each with the bands to take of it; neighbouring ones in one go."""
+        if self.bands is None:
+            yield from ((i, None) for i in range(len(self.planes)))
+            return
+        if len(self.planes) == 1:
+            yield 0, self.bands
+            return
+        yield from ((band, None) for band in self.bands)
+
+    def _part(
+        self, index: int, bands: tuple[int, ...] | None, row: int, col: int, height: int, width: int
+    ) -> np.ndarray:
+        plane = self.planes[index]
+        picks: dict[Any, Any] = {}
+        if plane.band is not None and bands is not None:
+            picks[plane.band] = _slice(bands)
+        if plane.time is not None and self.steps is not None:
+            picks[plane.time] = _slice(self.steps)
+        variable = plane.variable.isel(picks)
+        if variable.chunks is None:
+            window = {
+                self.layout.y: slice(row, row + height), self.layout.x: slice(col, col + width),
+            }  # fmt: skip
+            values = variable.isel(window).values
+        else:
+            values = self._kept.read(index, variable, row, col, height, width)
+        if plane.band is None:
+            values = values[..., None, :, :]
+        if plane.time is None:
+            values = values[None]
+        return _as_float(values, plane)
+
+
+def _slice(indices: tuple[int, ...]) -> Any:
+    """Indices as a slice where they run on, which lazy arrays read in one piece."""
+    if indices and indices == tuple(range(indices[0], indices[0] + len(indices))):
+        return slice(indices[0], indices[0] + len(indices))
+    return list(indices)
+
+
+def _as_float(values: np.ndarray, plane: Plane) -> np.ndarray:
+    """float32 with NaN for missing values, scaled; the same array where nothing changes."""
+    missing = None
+    for nodata in plane.nodata:
+        same = values == nodata
+        missing = same if missing is None else missing | same
+    if (plane.scale, plane.offset) == (1.0, 0.0):
+        out = values.astype(np.float32, copy=False)
+    else:
+        out = (values.astype(np.float64) * plane.scale + plane.offset).astype(np.float32)
+    if missing is not None and missing.any():
+        out = np.where(missing, np.float32(np.nan), out)
+    return out
+
+
+class Blocks:
+    """The last blocks of dask chunks that were computed, in their own dtype."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blocks: OrderedDict[tuple[int, int, int], np.ndarray] = OrderedDict()
+        self._edges: dict[int, tuple[np.ndarray, np.ndarray, int]] = {}
+        self._bytes = 0
+
+    def read(
+        self, index: int, variable: xr.Variable, row: int, col: int, height: int, width: int
+    ) -> np.ndarray:
+        """Rows and columns of the last two axes of a chunked variable."""
+        *lead, _, _ = variable.shape
+        size = int(np.prod(lead, dtype=np.int64)) * height * width * variable.dtype.itemsize
+        if size > _KEPT:
+            part = (..., slice(row, row + height), slice(col, col + width))
+            return np.asarray(variable[part].values)
+        with self._lock:
+            rows, cols, most = self._edges.setdefault(index, _edges(variable))
+            out = np.empty((*lead, height, width), dtype=variable.dtype)
+            for i, top, bottom in _touched(rows, row, row + height):
+                for j, left, right in _touched(cols, col, col + width):
+                    key = (index, i, j)
+                    block = self._block(key, variable, rows, cols, most)
+                    out[..., top - row : bottom - row, left - col : right - col] = block[
+                        ..., top - rows[i] : bottom - rows[i], left - cols[j] : right - cols[j]
+                    ]
+            return out
+
+    def _block(
+        self, key: tuple[int, int, int], variable: xr.Variable,
+        rows: np.ndarray, cols: np.ndarray, most: int,
+    ) -> np.ndarray:  # fmt: skip
+        if key in self._blocks:
+            self._blocks.move_to_end(key)
+            return self._blocks[key]
+        _, i, j = key
+        part = (..., slice(rows[i], rows[i + 1]), slice(cols[j], cols[j + 1]))
+        block = np.asarray(variable[part].values)
+        self._blocks[key] = block
+        self._bytes += block.nbytes
+        while self._bytes > most and len(self._blocks) > 1:
+            self._bytes -= self._blocks.popitem(last=False)[1].nbytes
+        return block
+
+
+def _edges(variable: xr.Variable) -> tuple[np.ndarray, np.ndarray, int]:
+    """Where blocks begin along rows and columns, and the bytes to keep."""
+    *lead, _, width = variable.shape
+    chunks = variable.chunks
+    assert chunks is not None
+    each = int(np.prod(lead, dtype=np.int64)) * variable.dtype.itemsize
+    cols = _joined(chunks[-1], max(_LEAST_BLOCK, width))
+    widest = int(np.diff(cols).max())
+    rows = _joined(chunks[-2], max(_LEAST_BLOCK, _KEPT // (each * widest)))
+    strip = int(np.diff(rows).max()) * width * each
+    return rows, cols, max(_KEPT, min(strip, _MOST_KEPT))
+
+
+def _joined(chunks: Sequence[int], most: int) -> np.ndarray:
+    """Edges of blocks: small chunks joined up to _LEAST_BLOCK, those above ``most`` cut."""
+    edges = [0]
+    for size in chunks:
+        end = edges[-1] + size
+        if len(edges) > 1 and end - edges[-2] <= _LEAST_BLOCK:
+            edges[-1] = end
+            continue
+        edges.extend(range(edges[-1] + most, end, most))
+        edges.append(end)
+    return np.array(edges)
+
+
+def _touched(edges: np.ndarray, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """Blocks that a range touches: (block, first, last + 1) of the common part."""
+    first = int(np.searchsorted(edges, start, side="right")) - 1
+    for i, (low, high) in enumerate(pairwise(edges[first:].tolist()), first):
+        if low >= stop:
+            return
+        yield i, max(start, low), min(stop, high)
+
+
+def in_memory(layout: Layout) -> bool:
+    """Whether every value is at hand, so that a look at them costs no reading."""
+    return all(isinstance(getattr(a.variable, "_data", None), np.ndarray) for a in layout.arrays)
+
+
+def strips(loader: Loader, shape: tuple[int, int], lead: int) -> Iterator[np.ndarray]:
+    """The whole array from north to south in strips of bounded size, ``(T, C, h, W)`` float32."""
+    height, width = shape
+    rows = max(1, _STRIP_VALUES // max(1, lead * width))
+    for row in range(0, height, rows):
+        yield loader(row, 0, min(rows, height - row), width)
+
+
+def content_of(pieces: Iterator[np.ndarray], facts: dict[str, Any]) -> str:
+    """SHA-256 of values and of what they are; every value is read once, in strips."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for piece in pieces:
+        # One bit pattern for every NaN, and little-endian everywhere.
+        clean = np.where(np.isnan(piece), np.float32(np.nan), piece).astype("<f4")
+        digest.update(clean.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,109 @@
+"""An xarray object as a `Raster`: where, when, which bands, in which units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from returns.result import Failure, Success
+
+from rs_embed.core.errors import SpecError
+from rs_embed.core.patch import Frame
+from rs_embed.core.result import Outcome
+from rs_embed.rasters import Raster
+from rs_embed.reading.georeference import Georeference, georeference
+from rs_embed.reading.layout import Layout, lay_out
+from rs_embed.reading.naming import band_names, band_units
+from rs_embed.reading.planes import Loader, content_of, find_planes, in_memory, strips
+from rs_embed.reading.times import find_frames
+
+
+def read_xarray(
+    obj: xr.DataArray | xr.Dataset,
+    *,
+    bands: Mapping[str, str] | Sequence[str] | None = None,
+    units: str | Mapping[str, str] | None = None,
+    crs: str | None = None,
+    content: bool = False,
+) -> Outcome[Raster]:
+    """An array with its grid, bands, units and dates. Values are read when they are asked for.
+
+    Parameters
+    ----------
+    obj : DataArray or Dataset
+        What rioxarray, odc-stac, stackstac, xee or cubo give, or any array with rows and columns.
+        Data variables of a Dataset are bands.
+    bands : sequence or mapping of str, optional
+        A sequence names the bands in the array's order. A mapping puts a band in another's place
+        (``{"B8A": "B8"}``) and comes back as `Raster.stand_ins`.
+    units : str or mapping of str to str, optional
+        Units of all bands, or by band; of the values after ``scale_factor`` and ``add_offset``.
+    crs : str, optional
+        Where the array does not tell, or tells wrong.
+    content : bool
+        Whether to hash the values for `Raster.content`: reads all of them, in strips.
+
+    Returns
+    -------
+    Outcome[Raster]
+        North-up. ``notes`` tells ``flipped_rows`` (the array runs from south to north),
+        ``units_assumed``, ``transform_ignored`` (it did not fit the coordinates),
+        ``coordinates`` ("corners"), ``ignored_variables``.
+
+    Fails with SpecError, naming the mending call: dimensions or types that are not pixels, an
+    empty array, no CRS, a rotated or irregular grid, missing or repeated band names, undeclared
+    units, a time axis without dates, values in memory of which none is valid.
+    """
+    return lay_out(obj).bind(
+        lambda layout: georeference(layout, crs).bind(
+            lambda placed: band_names(layout, bands).bind(
+                lambda names: band_units(layout, names, units).bind(
+                    lambda declared: find_frames(layout).bind(
+                        lambda frames: _raster(
+                            layout, placed, names, declared, frames,
+                            dict(bands) if isinstance(bands, Mapping) else {}, content,
+                        )
+                    )
+                )
+            )
+        )
+    )  # fmt: skip
+
+
+def _raster(
+    layout: Layout,
+    placed: Georeference,
+    names: tuple[str, ...],
+    declared: tuple[tuple[str, ...], dict[str, Any]],
+    frames: tuple[Frame, ...],
+    stand_ins: dict[str, str],
+    content: bool,
+) -> Outcome[Raster]:
+    units, unit_notes = declared
+    loader = Loader(find_planes(layout), layout, placed.flipped)
+    notes = {**placed.notes, **unit_notes}
+    if layout.ignored:
+        notes["ignored_variables"] = list(layout.ignored)
+    raster = Raster(
+        loader, placed.grid, names, units, frames,
+        notes=notes, stand_ins=stand_ins, narrow=loader.narrow,
+    )  # fmt: skip
+    lead = max(1, len(frames)) * len(names)
+    if in_memory(layout) and not any(
+        bool(np.isfinite(strip).any()) for strip in strips(loader, placed.grid.shape, lead)
+    ):
+        return Failure(
+            SpecError(
+                "not one value of the array is valid: all are NaN, or the value that means "
+                "missing; check the selection, the mask and da.rio.nodata"
+            )
+        )
+    if not content:
+        return Success(raster)
+    facts = {
+        "grid": placed.grid.to_json(), "bands": names, "units": units, "frames": frames,
+    }  # fmt: skip
+    mark = content_of(strips(loader, placed.grid.shape, lead), facts)
+    return Success(raster.with_content(mark))
