@@ -160,6 +160,11 @@ SPEC = ModelSpec(
     cadence=Cadence("equal", 1),
     options=_OPTIONS,
     pad="reflect",
+    own_rules=(
+        "a code of which the imagery knows nothing is left out: no dates, no time code",
+        "a date of which a window has no pixel is left out of that window",
+        "the day of the year counts from 1; the place is latitude, longitude of a window's centre",
+    ),
     aliases=("prithvi",),
     licence="Apache-2.0",
     citation="Szwarcman et al. 2024, Prithvi-EO-2.0, arXiv:2412.02732",
