@@ -1,0 +1,174 @@
+"""The dates of an array, and what a model makes of them: one step for each embedding."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from returns.result import Failure, Success
+
+from rs_embed.core import specs
+from rs_embed.core.errors import SpecError
+from rs_embed.core.model import Cadence
+from rs_embed.core.patch import Frame
+from rs_embed.core.plan import Source, midpoint, plan_frames
+from rs_embed.core.result import Outcome
+from rs_embed.core.specs import TemporalSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one embedding is made of.
+
+    Parameters
+    ----------
+    frames : tuple of Frame
+        The dates of each T that the model sees; empty where there are none.
+    members : tuple of tuple of int
+        The times of the array that are composited into each T; empty for a bin without any.
+    temporal : TemporalSpec or None
+        The whole window.
+    """
+
+    frames: tuple[Frame, ...]
+    members: tuple[tuple[int, ...], ...]
+    temporal: TemporalSpec | None
+
+    @property
+    def empty(self) -> int:
+        """Bins that no time of the array falls into."""
+        return sum(not inside for inside in self.members)
+
+
+def is_series(cadence: Cadence) -> bool:
+    """Whether a model reads several dates at once."""
+    return cadence.kind == "months" or (cadence.kind == "equal" and cadence.frames > 1)
+
+
+def plan_steps(
+    cadence: Cadence, dates: Sequence[Frame], temporal: TemporalSpec | None, time: str
+) -> Outcome[tuple[Step, ...]]:
+    """The steps that an array's own dates make.
+
+    Parameters
+    ----------
+    cadence : Cadence
+        How the model sees time.
+    dates : sequence of Frame
+        The dates of the array; empty for an undated one.
+    temporal : TemporalSpec, optional
+        Leaves out the dates outside it; of an undated array, says when it was taken. Without it
+        the window runs from the array's first date to its last.
+    time : {"each", "composite"}
+        For a single-date model: one step for each date, or the median of all.
+
+    Fails with SpecError for an invalid temporal, one that holds none of the dates, and a series
+    model on an undated array without a temporal.
+    """
+    if time not in ("each", "composite"):
+        return Failure(SpecError(f"time must be 'each' or 'composite', not {time!r}"))
+    if is_series(cadence) and time == "composite":
+        return Failure(
+            SpecError(
+                "the model reads a series of dates and time='composite' would leave it one; leave "
+                "time out"
+            )
+        )
+    if temporal is None:
+        return _undated(cadence) if not dates else _dated(cadence, dates, _span(dates), time)
+    return specs.check_temporal(temporal).bind(
+        lambda valid: _dated(cadence, dates, valid, time) if dates else _said(cadence, valid)
+    )
+
+
+def composite(data: np.ndarray, members: Sequence[Sequence[int]]) -> np.ndarray:
+    """The times of an array, ``(T, C, H, W)``, as the median of those in each of ``members``.
+
+    ``(len(members), C, H, W)`` float32; NaN where no member has a valid value.
+    """
+    if [list(m) for m in members] == [[i] for i in range(len(data))]:
+        return data
+    out = np.full((len(members), *data.shape[1:]), np.nan, dtype=np.float32)
+    for i, inside in enumerate(members):
+        if len(inside) == 1:
+            out[i] = data[inside[0]]
+        elif inside:
+            out[i] = median(data[list(inside)])
+    return out
+
+
+def median(data: np.ndarray) -> np.ndarray:
+    """Median over the first axis, NaN left out; NaN where all are."""
+    ordered = np.sort(data, axis=0)  # NaN last
+    count = np.isfinite(ordered).sum(axis=0)
+    low = np.maximum(count - 1, 0) // 2
+    high = np.minimum(count // 2, np.maximum(count - 1, 0))
+    below, above = (np.take_along_axis(ordered, i[None], axis=0)[0] for i in (low, high))
+    return np.asarray((below + above) / 2, dtype=np.float32)
+
+
+def _undated(cadence: Cadence) -> Outcome[tuple[Step, ...]]:
+    if is_series(cadence):
+        return Failure(
+            SpecError(
+                "the model reads a series of dates and the array has none; say when it was taken: "
+                "temporal=TemporalSpec.range('2022-06-01', '2022-07-01'), or give it a time axis"
+            )
+        )
+    return Success((Step((), ((0,),), None),))
+
+
+def _said(cadence: Cadence, temporal: TemporalSpec) -> Outcome[tuple[Step, ...]]:
+    """An undated array whose date the caller gives: it stands in the middle of the window."""
+    start, end = specs.dates(temporal)
+    frame = (start.isoformat(), end.isoformat())
+    day = midpoint(frame)
+    return _frames(cadence, temporal).map(
+        lambda frames: (Step(frames, _members(frames, [day]) if frames else ((0,),), temporal),)
+    )
+
+
+def _dated(
+    cadence: Cadence, dates: Sequence[Frame], temporal: TemporalSpec, time: str
+) -> Outcome[tuple[Step, ...]]:
+    days = [midpoint(frame) for frame in dates]
+    start, end = specs.dates(temporal)
+    inside = [i for i, day in enumerate(days) if start <= day < end]
+    if not inside:
+        return Failure(
+            SpecError(
+                f"temporal {start}..{end} holds none of the array's {len(days)} dates, which run "
+                f"from {min(days)} to {max(days)}; widen it or leave it out"
+            )
+        )
+    if time == "each" and not is_series(cadence):
+        return Success(tuple(_one_date(cadence, dates[i], i) for i in inside))
+    if not is_series(cadence):
+        frames = () if cadence.kind == "none" else ((start.isoformat(), end.isoformat()),)
+        return Success((Step(frames, (tuple(inside),), temporal),))
+    return _frames(cadence, temporal).map(
+        lambda frames: (Step(frames, _members(frames, days), temporal),)
+    )
+
+
+def _one_date(cadence: Cadence, date: Frame, i: int) -> Step:
+    frames = () if cadence.kind == "none" else (date,)
+    return Step(frames, ((i,),), TemporalSpec.range(*date))
+
+
+def _frames(cadence: Cadence, temporal: TemporalSpec) -> Outcome[tuple[Frame, ...]]:
+    return plan_frames(cadence, temporal, (Source("the array", (), ()),))
+
+
+def _members(frames: Sequence[Frame], days: Sequence[dt.date]) -> tuple[tuple[int, ...], ...]:
+    """Which days fall into each bin."""
+    edges = [(dt.date.fromisoformat(a), dt.date.fromisoformat(b)) for a, b in frames]
+    return tuple(tuple(i for i, day in enumerate(days) if a <= day < b) for a, b in edges)
+
+
+def _span(dates: Sequence[Frame]) -> TemporalSpec:
+    """From the first date to the day after the last."""
+    days = [midpoint(frame) for frame in dates]
+    return TemporalSpec.range(min(days), max(days) + dt.timedelta(days=1))
