@@ -282,7 +282,7 @@ def _vit(config: Mapping[str, Any], activation: str) -> Any:
         num_heads=config["heads"],
         pre_norm=True,
         norm_layer=partial(LayerNorm, eps=1e-5),
-        act_layer={"gelu": "gelu", "quickgelu": "quick_gelu"}[activation],
+        act_layer="quick_gelu" if activation == "quickgelu" else None,  # None: exact GELU
         dynamic_img_size=True,
     )
 
