@@ -12,7 +12,7 @@ from rs_embed.core.errors import SpecError
 from rs_embed.core.result import Outcome
 
 if TYPE_CHECKING:
-    from pyproj import Transformer
+    from pyproj import Geod, Transformer
 
 UPS_NORTH, UPS_SOUTH = "EPSG:32661", "EPSG:32761"
 # A zone is six degrees wide; half a degree beyond either edge is still within 0.15 % of true scale.
@@ -20,7 +20,13 @@ ZONE_SLACK_DEG = 0.5
 
 
 def utm_zone(lon: float, lat: float) -> int:
-    """Zone number of a point, with the MGRS exceptions of Norway (32V) and Svalbard (31X..37X)."""
+    """Zone number of a point, with the MGRS exceptions of Norway (32V) and Svalbard (31X..37X).
+
+    Examples
+    --------
+    >>> utm_zone(5.3, 60.4), utm_zone(5.3, 52.0), utm_zone(15.6, 78.2), utm_zone(180.0, 0.0)
+    (32, 31, 33, 1)
+    """
     if 56 <= lat < 64 and 3 <= lon < 12:
         return 32
     if 72 <= lat <= 84 and 0 <= lon < 42:
@@ -48,7 +54,8 @@ def zone_limits(lon: float, lat: float) -> tuple[float, float]:
         west, east = 3.0, 12.0
     elif 72 <= lat <= 84 and 0 <= lon < 42:
         west, east = {31: (0.0, 9.0), 33: (9.0, 21.0), 35: (21.0, 33.0), 37: (33.0, 42.0)}[zone]
-    return west - ZONE_SLACK_DEG, east + ZONE_SLACK_DEG
+    turn = 360.0 if zone == 1 and lon > 0 else 0.0  # the meridian 180 belongs to zone 1
+    return west + turn - ZONE_SLACK_DEG, east + turn + ZONE_SLACK_DEG
 
 
 def check_zone(west: float, east: float, lon: float, lat: float, crs: str) -> Outcome[str]:
@@ -61,7 +68,8 @@ def check_zone(west: float, east: float, lon: float, lat: float, crs: str) -> Ou
             SpecError(
                 f"the region spans longitudes {west:.4g}..{east:.4g}, more than 3.5 degrees from "
                 f"the central meridian of its zone ({crs}, {low:g}..{high:g}), where a pixel is no "
-                "longer its stated size; split it into boxes of at most 6 degrees"
+                "longer its stated size; split it into boxes of at most 6 degrees, or make the "
+                "buffer smaller"
             )
         )
     return Success(crs)
@@ -93,18 +101,27 @@ def is_geographic(crs: str) -> bool:
     return bool(CRS.from_user_input(crs).is_geographic)
 
 
+def ground_lengths(crs: str, x: float, y: float, step: float) -> tuple[float, float]:
+    """Metres on the WGS 84 ellipsoid of ``step`` units eastward and northward about a point."""
+    half = step / 2
+    lon, lat = project(
+        np.array([x - half, x, x + half, x]), np.array([y, y - half, y, y + half]), crs, "EPSG:4326"
+    )
+    _, _, metres = _wgs84().inv(lon[:2], lat[:2], lon[2:], lat[2:])
+    return float(metres[0]), float(metres[1])
+
+
+@lru_cache(maxsize=1024)
 def scale_error(crs: str, x: float, y: float, step: float) -> float:
-    """Largest relative error of a step of ``step`` units at a point, against the ellipsoid.
+    """Largest relative error of ``step`` metres of a projection at a point, against the ellipsoid.
 
     0 where one unit of the CRS is one metre on the ground.
     """
+    return max(abs(length / step - 1) for length in ground_lengths(crs, x, y, step))
+
+
+@lru_cache(maxsize=1)
+def _wgs84() -> Geod:
     from pyproj import Geod
 
-    geod = Geod(ellps="WGS84")
-    half = step / 2
-    lon, lat = project(
-        np.array([x - half, x + half, x, x]), np.array([y, y, y - half, y + half]), crs, "EPSG:4326"
-    )
-    _, _, east = geod.inv(lon[0], lat[0], lon[1], lat[1])
-    _, _, north = geod.inv(lon[2], lat[2], lon[3], lat[3])
-    return float(max(abs(east / step - 1), abs(north / step - 1)))
+    return Geod(ellps="WGS84")

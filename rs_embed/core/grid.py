@@ -182,10 +182,10 @@ def roi_grid(
 
 def _point_grid(point: PointBuffer, scale: float, most: float) -> Outcome[Grid]:
     crs = projections.crs_for(point.lon, point.lat)
-    side = max(1, math.ceil(2 * point.buffer_m / scale - _TOLERANCE_PX))
-    too_many = _too_many(side, side, scale, most)
+    too_many = _too_many(2 * point.buffer_m / scale, 2 * point.buffer_m / scale, scale, most)
     if too_many:
         return Failure(too_many)
+    side = math.ceil(2 * point.buffer_m / scale)
     x, y = projections.project(point.lon, point.lat, "EPSG:4326", crs)
     half = side * scale / 2
     left = math.floor((float(x) - half) / scale + 0.5) * scale
@@ -201,19 +201,12 @@ def _box_grid(box: BBox, scale: float, most: float) -> Outcome[Grid]:
     zone = projections.check_zone(box.minlon, box.maxlon, lon, lat, crs)
     if isinstance(zone, Failure):
         return zone
-    t = np.linspace(0, 1, _EDGE_POINTS)
-    lons, lats = (
-        box.minlon + t * (box.maxlon - box.minlon),
-        box.minlat + t * (box.maxlat - box.minlat),
-    )
-    edge_lon = np.concatenate(
-        [lons, lons, np.full_like(t, box.minlon), np.full_like(t, box.maxlon)]
-    )
-    edge_lat = np.concatenate(
-        [np.full_like(t, box.minlat), np.full_like(t, box.maxlat), lats, lats]
-    )
+    edge_lon, edge_lat = _box_edges(box, crs)
     x, y = projections.project(edge_lon, edge_lat, "EPSG:4326", crs)
     base = northing_base(crs)
+    too_many = _too_many(float(np.ptp(y)) / scale, float(np.ptp(x)) / scale, scale, most)
+    if too_many:
+        return Failure(too_many)
     left = math.floor(x.min() / scale + _TOLERANCE_PX)
     right = math.ceil(x.max() / scale - _TOLERANCE_PX)
     bottom = math.floor((y.min() - base) / scale + _TOLERANCE_PX)
@@ -223,6 +216,25 @@ def _box_grid(box: BBox, scale: float, most: float) -> Outcome[Grid]:
     if too_many:
         return Failure(too_many)
     return Success(Grid(crs, Affine(scale, 0, left * scale, 0, -scale, top * scale + base), shape))
+
+
+def _box_edges(box: BBox, crs: str) -> tuple[np.ndarray, np.ndarray]:
+    """Longitudes and latitudes along the four edges of a box, where it may reach furthest.
+
+    Besides evenly spaced points: the equator, and the meridians on which a parallel of the
+    projection turns (the central one of a zone, every quarter turn about a pole).
+    """
+    if crs in (projections.UPS_NORTH, projections.UPS_SOUTH):
+        turns = np.array([-180.0, -90.0, 0.0, 90.0, 180.0])
+    else:
+        turns = np.array([int(crs[-2:]) * 6.0 - 183])
+    turns = turns[(turns > box.minlon) & (turns < box.maxlon)]
+    equator = [0.0] if box.minlat < 0 < box.maxlat else []
+    lons = np.concatenate([np.linspace(box.minlon, box.maxlon, _EDGE_POINTS), turns])
+    lats = np.concatenate([np.linspace(box.minlat, box.maxlat, _EDGE_POINTS), equator])
+    lon = [lons, lons, np.full_like(lats, box.minlon), np.full_like(lats, box.maxlon)]
+    lat = [np.full_like(lons, box.minlat), np.full_like(lons, box.maxlat), lats, lats]
+    return np.concatenate(lon), np.concatenate(lat)
 
 
 def northing_base(crs: str) -> float:
@@ -249,10 +261,10 @@ def _edges_lonlat(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     return projections.project(x, y, grid.crs, "EPSG:4326")
 
 
-def _too_many(rows: int, cols: int, scale: float, most: float) -> SpecError | None:
+def _too_many(rows: float, cols: float, scale: float, most: float) -> SpecError | None:
     if rows * cols <= most:
         return None
     return SpecError(
-        f"the region is {rows} x {cols} pixels at {scale:g} m, more than the {most:g} allowed; "
-        "make it smaller, split it, or ask for coarser pixels"
+        f"the region is {rows:.0f} x {cols:.0f} pixels at {scale:g} m, more than the {most:g} "
+        "allowed; make it smaller, split it, or ask for coarser pixels"
     )

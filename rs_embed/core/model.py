@@ -386,9 +386,7 @@ def _sized(
     )  # fmt: skip
 
 
-def _inputs(
-    spec: ModelSpec, modality: str, options: Mapping[str, Scalar]
-) -> tuple[InputSpec, ...]:
+def _inputs(spec: ModelSpec, modality: str, options: Mapping[str, Scalar]) -> tuple[InputSpec, ...]:
     """The inputs of the modality, then each that an option adds, once."""
     added = (item for option in spec.options if options[option.name] for item in option.adds)
     return tuple(dict.fromkeys((*spec.modalities[modality], *added)))
