@@ -7,7 +7,9 @@ target, nearest, then averaged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +18,9 @@ import numpy as np
 from rs_embed.core.grid import Grid
 from rs_embed.core.patch import Frame
 from rs_embed.core.resample import area_average, gather, nearest_indices, offset_in, whole_factor
+
+# Values held at once where all of an array is read: 16 MB of float32.
+_STRIP_VALUES = 4_000_000
 
 Load = Callable[[int, int, int, int], np.ndarray]
 
@@ -90,6 +95,13 @@ class Raster:
             return whole_factor(target.step[0], self.grid.step[0])
         return max(1, round(target.step[0] / ground_step(self.grid)))
 
+    def strips(self) -> Iterator[np.ndarray]:
+        """All pixels from north to south, ``(T, C, h, W)`` in strips of bounded size."""
+        each = max(1, len(self.frames)) * len(self.bands) * self.grid.width
+        rows = max(1, _STRIP_VALUES // each)
+        for row in range(0, self.grid.height, rows):
+            yield self.load(row, 0, min(rows, self.grid.height - row), self.grid.width)
+
     def _nearest(self, target: Grid) -> np.ndarray:
         place = offset_in(self.grid, target)
         if place is not None:
@@ -123,6 +135,22 @@ class Raster:
     def with_content(self, content: str) -> Raster:
         """The same raster under another content mark."""
         return replace(self, content=content)
+
+
+def content_of(raster: Raster) -> str:
+    """SHA-256 of a raster's values and of what they are; reads every value, in strips."""
+    facts = {
+        "grid": raster.grid.to_json(),
+        "bands": raster.bands,
+        "units": raster.units,
+        "frames": raster.frames,
+    }
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for strip in raster.strips():
+        # One bit pattern for every NaN, and little-endian everywhere.
+        clean = np.where(np.isnan(strip), np.float32(np.nan), strip).astype("<f4")
+        digest.update(clean.tobytes())
+    return digest.hexdigest()
 
 
 def ground_step(grid: Grid) -> float:

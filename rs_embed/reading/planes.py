@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -22,7 +20,6 @@ _KEPT = 64 * 2**20
 _MOST_KEPT = 512 * 2**20
 # Chunks smaller than this, pixels a side, are computed several at a time.
 _LEAST_BLOCK = 256
-_STRIP_VALUES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -76,7 +73,7 @@ def _nodata(array: xr.DataArray) -> tuple[float, ...]:
     return tuple(dict.fromkeys(found))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Loader:
     """``loader(row, column, height, width)``: ``(T, C, height, width)`` float32, NaN for missing.
 
@@ -247,21 +244,3 @@ def _touched(edges: np.ndarray, start: int, stop: int) -> Iterator[tuple[int, in
 def in_memory(layout: Layout) -> bool:
     """Whether every value is at hand, so that a look at them costs no reading."""
     return all(isinstance(getattr(a.variable, "_data", None), np.ndarray) for a in layout.arrays)
-
-
-def strips(loader: Loader, shape: tuple[int, int], lead: int) -> Iterator[np.ndarray]:
-    """The whole array from north to south in strips of bounded size, ``(T, C, h, W)`` float32."""
-    height, width = shape
-    rows = max(1, _STRIP_VALUES // max(1, lead * width))
-    for row in range(0, height, rows):
-        yield loader(row, 0, min(rows, height - row), width)
-
-
-def content_of(pieces: Iterator[np.ndarray], facts: dict[str, Any]) -> str:
-    """SHA-256 of values and of what they are; every value is read once, in strips."""
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for piece in pieces:
-        # One bit pattern for every NaN, and little-endian everywhere.
-        clean = np.where(np.isnan(piece), np.float32(np.nan), piece).astype("<f4")
-        digest.update(clean.tobytes())
-    return digest.hexdigest()

@@ -12,11 +12,11 @@ from returns.result import Failure, Success
 from rs_embed.core.errors import SpecError
 from rs_embed.core.patch import Frame
 from rs_embed.core.result import Outcome
-from rs_embed.rasters import Raster
+from rs_embed.rasters import Raster, content_of
 from rs_embed.reading.georeference import Georeference, georeference
 from rs_embed.reading.layout import Layout, lay_out
 from rs_embed.reading.naming import band_names, band_units
-from rs_embed.reading.planes import Loader, content_of, find_planes, in_memory, strips
+from rs_embed.reading.planes import Loader, find_planes, in_memory
 from rs_embed.reading.times import find_frames
 
 
@@ -90,20 +90,11 @@ def _raster(
         loader, placed.grid, names, units, frames,
         notes=notes, stand_ins=stand_ins, narrow=loader.narrow,
     )  # fmt: skip
-    lead = max(1, len(frames)) * len(names)
-    if in_memory(layout) and not any(
-        bool(np.isfinite(strip).any()) for strip in strips(loader, placed.grid.shape, lead)
-    ):
+    if in_memory(layout) and not any(bool(np.isfinite(part).any()) for part in raster.strips()):
         return Failure(
             SpecError(
                 "not one value of the array is valid: all are NaN, or the value that means "
                 "missing; check the selection, the mask and da.rio.nodata"
             )
         )
-    if not content:
-        return Success(raster)
-    facts = {
-        "grid": placed.grid.to_json(), "bands": names, "units": units, "frames": frames,
-    }  # fmt: skip
-    mark = content_of(strips(loader, placed.grid.shape, lead), facts)
-    return Success(raster.with_content(mark))
+    return Success(raster.with_content(content_of(raster)) if content else raster)

@@ -1,0 +1,209 @@
+"""Files and arrays that a caller names as ``source=``, opened as rasters."""
+
+from __future__ import annotations
+
+import datetime as dt
+import glob
+import hashlib
+import re
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from returns.result import Failure, Success
+
+from rs_embed.core.errors import ProviderError, RsEmbedError, SpecError
+from rs_embed.core.patch import Frame
+from rs_embed.core.resample import offset_in
+from rs_embed.core.result import Outcome, caused, collect
+from rs_embed.core.units import check_units
+from rs_embed.rasters import Load, Raster, content_of
+from rs_embed.reading import read_xarray
+
+_NETCDF = {".nc", ".nc4", ".cdf", ".h5", ".hdf5"}
+_DATE = re.compile(r"(?<!\d)(20\d\d|19\d\d)([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A source: ``read(units)`` gives its raster, ``content(raster)`` the hash of what it holds."""
+
+    read: Callable[[str | None], Outcome[Raster]]
+    content: Callable[[Raster], str]
+
+
+def open_source(source: Any) -> Outcome[Opened]:
+    """What a caller named. Fails with SpecError for no source, with ProviderError for no file."""
+    if isinstance(source, xr.DataArray | xr.Dataset):
+        return Success(Opened(lambda units: read_xarray(source, units=units), content_of))
+    if isinstance(source, Raster):
+        return Success(
+            Opened(
+                lambda units: _declared(source, units),
+                lambda raster: source.content or content_of(raster),
+            )
+        )
+    if isinstance(source, str | Path) and str(source):
+        return _paths(Path(source).expanduser()).map(
+            lambda found: Opened(
+                lambda units: _read(*found, units), lambda _: file_content(found[0])
+            )
+        )
+    return Failure(
+        SpecError(
+            "backend 'local' reads source=: a path, a glob, a DataArray or a Dataset, not "
+            + (repr(source) if source is None else type(source).__name__)
+        )
+    )
+
+
+def file_content(paths: Sequence[Path]) -> str:
+    """SHA-256 of files, and of every file below a folder, whatever they are called."""
+    digest = hashlib.sha256()
+    for path in paths:
+        parts = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for part in parts:
+            name = part.relative_to(path).as_posix() if part != path else ""
+            digest.update(f"{name}\0{part.stat().st_size}\0".encode())
+            with part.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    digest.update(block)
+    return digest.hexdigest()
+
+
+def _declared(raster: Raster, units: str | None) -> Outcome[Raster]:
+    if units is None:
+        return Success(raster)
+    return check_units(units).map(lambda one: replace(raster, units=(one,) * len(raster.bands)))
+
+
+def _paths(path: Path) -> Outcome[tuple[tuple[Path, ...], bool]]:
+    """The files of a path or a glob, sorted, and whether it was a glob."""
+    if path.exists():
+        return Success(((path,), False))
+    found = tuple(sorted(Path(name) for name in glob.glob(str(path), recursive=True)))
+    if found:
+        return Success((found, True))
+    return Failure(_missing(path))
+
+
+def _read(paths: tuple[Path, ...], is_glob: bool, units: str | None) -> Outcome[Raster]:
+    if not is_glob:
+        return _open(paths[0], units)
+    return collect(
+        _open(path, units).bind(lambda raster, path=path: _dated(raster, path))  # type: ignore[misc]
+        for path in paths
+    ).bind(_series)
+
+
+def open_path(path: str | Path) -> Outcome[Any]:
+    """A GeoTIFF (or anything else GDAL opens), netCDF or Zarr as a lazy DataArray or Dataset.
+
+    Use it as a context manager, or call its ``close()``. Fails with ProviderError.
+    """
+    place = Path(path).expanduser()
+    if not place.exists():
+        return Failure(_missing(place))
+    try:
+        return Success(_open_lazily(place))
+    except (OSError, ValueError, KeyError) as error:
+        return Failure(
+            caused(
+                ProviderError(
+                    f"{str(place)!r} cannot be opened as GeoTIFF, netCDF or Zarr: {error}"
+                ),
+                by=error,
+            )
+        )
+
+
+def _open(path: Path, units: str | None) -> Outcome[Raster]:
+    """A file as a raster that reads on demand and closes the file when it is let go."""
+    return open_path(path).bind(lambda array: _kept_open(array, path, units))
+
+
+def _kept_open(array: Any, path: Path, units: str | None) -> Outcome[Raster]:
+    outcome = read_xarray(array, units=units).alt(lambda error: _of_file(error, path))
+    if isinstance(outcome, Success):
+        weakref.finalize(outcome.unwrap().load, array.close)
+    else:
+        array.close()
+    return outcome
+
+
+def _missing(path: Path) -> ProviderError:
+    return ProviderError(
+        f"there is no file {str(path)!r}; give a path or a glob, or open a remote file yourself "
+        "and pass the array: source=rioxarray.open_rasterio(url)"
+    )
+
+
+def _open_lazily(path: Path) -> Any:
+    if path.is_dir() or path.suffix == ".zarr":
+        # Version 3 keeps consolidated metadata in zarr.json itself; asking for it where there is
+        # none draws a warning.
+        merged = (path / ".zmetadata").exists()
+        return xr.open_zarr(path, chunks=None, consolidated=merged, decode_coords="all")
+    if path.suffix.lower() in _NETCDF:
+        return xr.open_dataset(path, decode_coords="all")
+    import rioxarray
+
+    return rioxarray.open_rasterio(path)
+
+
+def _of_file(error: RsEmbedError, path: Path) -> RsEmbedError:
+    hint = "; or open it yourself, mend the array, and pass that as source="
+    return caused(type(error)(f"{path.name}: {error}{hint}"), by=error)
+
+
+def _dated(raster: Raster, path: Path) -> Outcome[Raster]:
+    """The raster of one file of a series, dated by its own time or by its name."""
+    if raster.frames:
+        return Success(raster)
+    found = {"".join(match.group(1, 3, 4)) for match in _DATE.finditer(path.name)}
+    if len(found) != 1:
+        return Failure(
+            SpecError(
+                f"{path.name} has no time and {len(found) or 'no'} date(s) in its name; the files "
+                "of a glob are a series of dates, so put one date such as 20220601 in each name, "
+                "or merge the files yourself and pass the array as source="
+            )
+        )
+    day = np.datetime64(dt.datetime.strptime(found.pop(), "%Y%m%d"), "D")
+    return Success(replace(raster, frames=((str(day), str(day + 1)),)))
+
+
+def _series(rasters: tuple[Raster, ...]) -> Outcome[Raster]:
+    """Rasters of one grid as one raster with all their dates."""
+    first = rasters[0]
+    for other in rasters[1:]:
+        same = offset_in(first.grid, other.grid) == (0, 0) and first.grid.shape == other.grid.shape
+        if not same or (first.bands, first.units) != (other.bands, other.units):
+            return Failure(
+                SpecError(
+                    "the files of the glob do not share one grid, bands and units; merge them "
+                    "yourself, for instance with rioxarray.merge.merge_arrays, and pass the array "
+                    "as source="
+                )
+            )
+    if len(rasters) == 1:
+        return Success(first)
+    places = [(raster, step) for raster in rasters for step in range(len(raster.frames))]
+    everything = range(len(first.bands))
+
+    def narrow(bands: Sequence[int], steps: Sequence[int]) -> Load:
+        picked = [places[i][0].only(bands, [places[i][1]]) for i in steps]
+
+        def load(row: int, col: int, height: int, width: int) -> np.ndarray:
+            return np.concatenate([one.load(row, col, height, width) for one in picked])
+
+        return load
+
+    frames: tuple[Frame, ...] = tuple(frame for raster in rasters for frame in raster.frames)
+    notes = {key: value for raster in rasters for key, value in raster.notes.items()}
+    load = narrow(everything, range(len(places)))
+    return Success(replace(first, load=load, frames=frames, notes=notes, narrow=narrow))

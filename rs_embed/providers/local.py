@@ -1,0 +1,244 @@
+"""Pixels that are at hand: files, arrays, and the bundled scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from returns.result import Failure, Success
+
+from rs_embed.core.bands import match_bands
+from rs_embed.core.crs import transformer
+from rs_embed.core.errors import ModelError, ProviderError
+from rs_embed.core.grid import Grid
+from rs_embed.core.model import InputSpec
+from rs_embed.core.patch import Frame, Patch
+from rs_embed.core.plan import FetchPlan, Source
+from rs_embed.core.result import Outcome
+from rs_embed.core.specs import SensorSpec
+from rs_embed.core.units import check_convertible
+from rs_embed.providers.files import open_path, open_source
+from rs_embed.rasters import Raster
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["LocalProvider", "local_provider", "open_path", "sample_provider", "sample_scene"]
+
+SAMPLE = "patagonia_s2_6band.tif"
+
+
+class LocalProvider:
+    """A raster that is at hand as a source of pixels.
+
+    Parameters
+    ----------
+    name : str
+        Name of the backend.
+    collection : str
+        What plans and descriptions call it; never a path.
+    read : callable
+        ``read(units)``: the raster, with the units that the caller's SensorSpec states, if any.
+    content : callable
+        ``content(raster)``: SHA-256 of what the pixels come from, so that plans on equal content
+        are equal whatever it is called. It reads all of a file, or all values of an array, in
+        blocks; asked for once.
+    """
+
+    workers = 1
+
+    def __init__(
+        self,
+        name: str,
+        collection: str,
+        read: Callable[[str | None], Outcome[Raster]],
+        content: Callable[[Raster], str],
+    ) -> None:
+        self.name = name
+        self._collection = collection
+        self._read = read
+        self._content = content
+        self._rasters: dict[str | None, Outcome[Raster]] = {}
+
+    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[Source]:
+        """The raster's bands for one input.
+
+        Fails with ModelError where the raster or the SensorSpec lacks a band of the model, with
+        SpecError where the units cannot become the model's or the raster cannot be read.
+        """
+        return self._raster(sensor.units if sensor else None).bind(
+            lambda raster: self._bands(item, sensor, raster).bind(
+                lambda places: self._source(item, raster, places)
+            )
+        )
+
+    def fetch(self, plan: FetchPlan) -> Outcome[Patch]:
+        """The pixels of a plan: every date of the raster within a frame, composited.
+
+        Fails with ProviderError where the plan lies outside the raster, or no date within it.
+        """
+        return self._raster(plan.sensor.units).bind(lambda raster: fetch_raster(raster, plan))
+
+    def _raster(self, units: str | None) -> Outcome[Raster]:
+        if units not in self._rasters:
+            self._rasters[units] = self._read(units).map(
+                lambda raster: raster.with_content(self._content(raster))
+            )
+        return self._rasters[units]
+
+    def _bands(
+        self, item: InputSpec, sensor: SensorSpec | None, raster: Raster
+    ) -> Outcome[tuple[int, ...]]:
+        remedy = (
+            "choose a model or modality that does without, or read the array yourself and name a "
+            "stand-in: da.rsembed.embed(model, bands={{'{missing}': '<a band you have>'}})"
+        )
+        where = f"backend {self.name!r}"
+        if sensor is None:
+            return match_bands(
+                item.bands, raster.bands, error=ModelError, where=where, remedy=remedy
+            )
+        return match_bands(
+            item.bands, sensor.bands, error=ModelError, where="the SensorSpec",
+            remedy="name them all in SensorSpec.bands",
+        ).bind(
+            lambda order: match_bands(
+                [sensor.bands[i] for i in order], raster.bands,
+                error=ModelError, where=where, remedy=remedy,
+            )
+        )  # fmt: skip
+
+    def _source(self, item: InputSpec, raster: Raster, places: tuple[int, ...]) -> Outcome[Source]:
+        bands = tuple(raster.bands[i] for i in places)
+        units = tuple(raster.units[i] for i in places)
+        return check_convertible(bands, units, (item.units,) * len(bands)).map(
+            lambda _: Source(
+                self._collection, bands, units,
+                dated=bool(raster.frames) and not item.static,
+                grid=raster.grid,
+                content=raster.content,
+            )
+        )  # fmt: skip
+
+
+def local_provider(source: Any) -> LocalProvider:
+    """What backend "local" reads.
+
+    Parameters
+    ----------
+    source : path, glob, DataArray, Dataset or Raster
+        A GeoTIFF or anything else GDAL opens, netCDF, or Zarr. A glob of several files is a
+        series: all on one grid, each dated by its own time or by one date in its name
+        (``20220601`` or ``2022-06-01``).
+
+    Raises
+    ------
+    SpecError, ProviderError
+        For no source, or one that cannot be opened.
+    """
+    from rs_embed.core.result import unwrap_or_raise
+
+    opened = unwrap_or_raise(open_source(source))
+    return LocalProvider("local", "local", opened.read, opened.content)
+
+
+def sample_provider() -> LocalProvider:
+    """The bundled scene as a source."""
+    from rs_embed.rasters import content_of
+    from rs_embed.reading import read_xarray
+
+    return LocalProvider(
+        "sample", "sample", lambda units: read_xarray(sample_scene(), units=units), content_of
+    )
+
+
+def sample_scene() -> xr.DataArray:
+    """The bundled scene, in memory: ``(band, y, x)`` uint16, bands by name, units in attrs."""
+    from rs_embed.core.result import unwrap_or_raise
+
+    with (
+        as_file(files("rs_embed.data") / SAMPLE) as path,
+        unwrap_or_raise(open_path(path)) as opened,
+    ):
+        scene: xr.DataArray = opened.load()
+    named = scene.assign_coords(band=list(scene.attrs["long_name"]))
+    named.attrs["units"] = "reflectance_x10000"
+    named.name = "sample_scene"
+    return named
+
+
+def fetch_raster(raster: Raster, plan: FetchPlan) -> Outcome[Patch]:
+    """A plan's patch from a raster. Fails with ProviderError outside of its ground or dates."""
+    if not _overlap(raster.grid, plan.grid):
+        return Failure(_outside(raster.grid, plan.grid))
+    bands = [raster.bands.index(name) for name in plan.bands]
+    steps = _steps(raster.frames, plan.frames)
+    if plan.frames and not any(steps):
+        first, last = min(raster.frames)[0], max(raster.frames)[0]
+        return Failure(
+            ProviderError(
+                f"no date of the source lies in {plan.frames[0][0]}..{plan.frames[-1][1]} (end "
+                f"excluded); it has {len(raster.frames)} from {first} to {last}"
+            )
+        )
+    shape = (len(steps), len(bands), *plan.grid.shape)
+    data = np.full(shape, np.nan, dtype=np.float32)
+    for i, own in enumerate(steps):
+        if own:
+            dates = raster.only(bands, own).read(plan.grid)
+            data[i] = composite(dates, plan.sensor.composite)
+    meta = {**raster.notes, "scenes": [len(own) if raster.frames else 1 for own in steps]}
+    if raster.frames:
+        meta["dates"] = [[raster.frames[i][0] for i in own] for own in steps]
+    factor = raster.factor(plan.grid)
+    if factor > 1:
+        meta["area_averaged"] = factor
+    return Success(Patch(data, plan.bands, plan.units, plan.grid, plan.frames, meta))
+
+
+def _steps(have: Sequence[Frame], frames: Sequence[Frame]) -> list[list[int]]:
+    """The steps of time in each frame, oldest first; every step where no frame is asked for."""
+    order = sorted(range(max(1, len(have))), key=lambda i: have[i][0] if have else "")
+    if not frames:
+        return [order]
+    return [[i for i in order if start <= have[i][0] < end] for start, end in frames]
+
+
+def composite(dates: np.ndarray, how: str) -> np.ndarray:
+    """``(N, C, H, W)`` dates, oldest first, as one: NaN-aware median, or the last valid on top."""
+    if len(dates) == 1:
+        single: np.ndarray = dates[0]
+        return single
+    if how == "mosaic":
+        out: np.ndarray = dates[0].copy()
+        for later in dates[1:]:
+            np.copyto(out, later, where=np.isfinite(later))
+        return out
+    ordered = np.sort(dates, axis=0)  # NaN last
+    count = np.isfinite(dates).sum(axis=0)[None]
+    low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=0)[0]
+    high = np.take_along_axis(ordered, np.minimum(count // 2, len(dates) - 1), axis=0)[0]
+    return np.asarray((low + high) / 2)
+
+
+def _overlap(source: Grid, target: Grid) -> bool:
+    west, south, east, north = source.bounds
+    if source.crs != target.crs:
+        west, south, east, north = transformer(source.crs, target.crs).transform_bounds(
+            west, south, east, north, densify_pts=21
+        )
+    own = target.bounds
+    return west < own[2] and own[0] < east and south < own[3] and own[1] < north
+
+
+def _outside(source: Grid, target: Grid) -> ProviderError:
+    def place(grid: Grid) -> str:
+        west, south, east, north = grid.hull()[0]
+        return f"{west:.4f}..{east:.4f} E, {south:.4f}..{north:.4f} N"
+
+    return ProviderError(
+        f"the region ({place(target)}) lies outside the source ({place(source)}); "
+        "choose a place inside, or another source"
+    )
