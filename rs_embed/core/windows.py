@@ -146,15 +146,13 @@ def _axis(size: int, window: int, token: int, overlap: int, before: float, after
     origin = (size - token) // 2 if size < token else 0
     per_window = window // token
     end = origin + cells * token
-    if cells <= per_window:
-        first = origin - (per_window - cells) // 2 * token
-        starts = [first] if not overlap else _overlapped(first, first + window, window, overlap)
-    elif overlap:
-        starts = _overlapped(origin, end, window, overlap)
-    else:
-        starts = list(range(origin, end, window))
-    moved = [_inside(s, size, window, token, before, after, origin) for s in starts]
-    starts = sorted(set(moved))
+    # A ROI within one window lies as central in it as whole tokens allow.
+    begin = origin - max(0, per_window - cells) // 2 * token
+    stride = window // max(1, overlap)
+    wanted = range(begin - (window - stride), max(end, begin + window), stride)
+    lowest, highest = _limits(size, origin, window, token, before, after)
+    moved = {int(min(max(s, lowest), highest)) for s in wanted if origin - window < s < end}
+    starts = sorted(moved)
     firsts, covered = [], 0
     for start in starts:
         own = (start - origin) // token
@@ -163,23 +161,28 @@ def _axis(size: int, window: int, token: int, overlap: int, before: float, after
     return Axis(size, origin, cells, tuple(starts), tuple(firsts))
 
 
-def _overlapped(begin: int, end: int, window: int, overlap: int) -> list[int]:
-    stride = window // overlap
-    return list(range(begin - (overlap - 1) * stride, end, stride))
+def _limits(
+    size: int, origin: int, window: int, token: int, before: float, after: float
+) -> tuple[float, float]:
+    """Least and greatest start, on the lattice of tokens, of a window within the pixels there are.
 
-
-def _inside(
-    start: int, size: int, window: int, token: int, before: float, after: float, origin: int
-) -> int:
-    """The start moved by whole tokens so that the window lies within the pixels there are."""
-    if start + window > size + after:
-        # The last cell may reach past the end by less than half a token; that much is padded.
+    The last cell whose centre is inside may reach past the end by less than half a token; that
+    much is padded. Where no start fits, both limits are the one that pads least, or, with fewer
+    pixels than a window, the first, so that padding is to the right and the bottom.
+    """
+    lowest: float = -math.inf
+    if math.isfinite(before):
+        lowest = min(origin, origin + math.ceil((-before - origin) / token) * token)
+    highest: float = math.inf
+    if math.isfinite(after):
         last = origin + cells_inside(int(size + after) - origin, token) * token
-        start = min(start, last - window)
-    if start < -before:
-        lowest = origin + math.ceil((-before - origin) / token) * token
-        start = max(start, min(lowest, origin))
-    return start
+        highest = last - window
+    if lowest <= highest:
+        return lowest, highest
+    spare = before + size + after - window
+    if spare >= 0 and -before - highest < lowest + window - (size + after):
+        return highest, highest
+    return lowest, lowest
 
 
 def _span(axis: Axis, i: int, token: int, per_window: int, overlap: int) -> tuple[slice, slice]:
