@@ -23,6 +23,7 @@ from rs_embed.core.resample import area_average, gather, nearest_indices, offset
 _STRIP_VALUES = 4_000_000
 
 Load = Callable[[int, int, int, int], np.ndarray]
+Narrow = Callable[[Sequence[int], Sequence[int]], Load]
 
 
 @dataclass(frozen=True)
@@ -57,27 +58,20 @@ class Raster:
     content: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
     stand_ins: Mapping[str, str] = field(default_factory=dict)
-    narrow: Callable[[Sequence[int], Sequence[int]], Load] | None = None
+    narrow: Narrow | None = None
 
     def only(self, bands: Sequence[int], steps: Sequence[int] | None = None) -> Raster:
         """The raster with these bands, and these steps of time, alone; the others are not read."""
         times = list(range(max(1, len(self.frames))) if steps is None else steps)
         picked = list(bands)
-        if self.narrow is not None:
-            load = self.narrow(picked, times)
-        else:
-            whole = self.load
-
-            def load(row: int, col: int, height: int, width: int) -> np.ndarray:
-                return whole(row, col, height, width)[np.ix_(times, picked)]
-
+        narrow = self.narrow or _sliced(self.load)
         return replace(
             self,
-            load=load,
+            load=narrow(picked, times),
             bands=tuple(self.bands[i] for i in picked),
             units=tuple(self.units[i] for i in picked),
             frames=tuple(self.frames[i] for i in times) if self.frames else (),
-            narrow=None,
+            narrow=lambda b, t: narrow([picked[i] for i in b], [times[i] for i in t]),
         )
 
     def read(self, target: Grid) -> np.ndarray:
@@ -135,6 +129,15 @@ class Raster:
     def with_content(self, content: str) -> Raster:
         """The same raster under another content mark."""
         return replace(self, content=content)
+
+
+def _sliced(load: Load) -> Narrow:
+    """Bands and steps of a ``load`` that cannot read them apart."""
+
+    def narrow(bands: Sequence[int], steps: Sequence[int]) -> Load:
+        return lambda *window: load(*window)[np.ix_(steps, bands)]
+
+    return narrow
 
 
 def content_of(raster: Raster) -> str:
