@@ -7,7 +7,6 @@ lazy embedding is never held whole.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,12 +26,11 @@ from rs_embed.cells import (
     rebuilt,
 )
 from rs_embed.core.crs import project
-from rs_embed.core.embedding import Embedding
 from rs_embed.core.errors import SpecError
 from rs_embed.core.grid import Grid
 from rs_embed.core.resample import nearest_indices
 from rs_embed.core.result import Outcome
-from rs_embed.georef import META_ATTR, save_embedding, write_cog
+from rs_embed.georef import check_suffix, embedding_of, save_embedding, write_cog
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -113,18 +111,17 @@ def to_cog(array: Any, path: str | Path) -> Outcome[Path]:
 def save(array: Any, path: str | Path) -> Outcome[Path]:
     """An embedding written to ``.nc``, ``.zarr``, ``.tif`` (one grid) or ``.npz``; whole or not.
 
-    Fails with SpecError for an array that is no embedding, or another suffix.
+    Fails with SpecError for an array that is no embedding, or a suffix that cannot hold it.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix in (".tif", ".tiff"):
-        return to_cog(array, path)
-    if suffix not in (".nc", ".zarr", ".npz"):
-        return Failure(
-            SpecError(
-                f"an embedding is saved as .nc, .zarr, .tif or .npz, not {suffix or 'no suffix'!r}"
+    return check_embedding(array).bind(
+        lambda found: check_suffix(path, pooled="y" not in found.dims).bind(
+            lambda target: (
+                to_cog(found, target)
+                if target.suffix.lower() in (".tif", ".tiff")
+                else Success(save_embedding(embedding_of(found), target))
             )
         )
-    return check_embedding(array).map(lambda found: _saved(found, Path(path)))
+    )
 
 
 def _pca(array: xr.DataArray, n: int) -> Outcome[xr.DataArray]:
@@ -276,8 +273,3 @@ def _cog(array: xr.DataArray, path: Path) -> Outcome[Path]:
     if path.suffix.lower() not in (".tif", ".tiff"):
         return Failure(SpecError(f"a COG is written to a .tif, not {path.name!r}"))
     return cells_grid(array).map(lambda _: write_cog(array, path))
-
-
-def _saved(array: xr.DataArray, path: Path) -> Path:
-    meta = json.loads(array.attrs.get(META_ATTR, "{}"))
-    return save_embedding(Embedding(array, meta), path)
