@@ -1,0 +1,9 @@
+"""What every test shares."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+# No deadline: a busy machine is not a failing test.
+settings.register_profile("rs_embed", deadline=None)
+settings.load_profile("rs_embed")
