@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import re
+import threading
 from collections.abc import Iterator, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 from returns.result import Failure, Success
 
 from rs_embed.core.errors import ModelError
 from rs_embed.core.model import Model, ModelChoice, ModelSpec, parse_choice, resolve
-from rs_embed.core.result import Outcome
+from rs_embed.core.result import Outcome, caused
 from rs_embed.embedders import galileo, mosaiks, prithvi, remoteclip
+from rs_embed.notices import warn_once
 
 ENTRY_POINTS = "rs_embed.models"
 _BUILT_IN = (galileo.SPEC, mosaiks.SPEC, prithvi.SPEC, remoteclip.SPEC)
 _REGISTERED: dict[str, ModelSpec] = {spec.id: spec for spec in _BUILT_IN}
 _PLUGGED = False
+_PLUGGING = threading.RLock()
 
 
 class _Catalog(Mapping[str, ModelSpec]):
@@ -54,12 +58,30 @@ def add_model(spec: ModelSpec) -> Outcome[ModelSpec]:
         return Failure(
             ModelError(f"the model id {sorted(clash)[0]!r} is taken; choose another id or alias")
         )
-    if spec.id != spec.id.strip().lower() or ":" in spec.id:
-        return Failure(ModelError(f"a model id is lower case without ':', not {spec.id!r}"))
-    if spec.default_variant not in {variant.name for variant in spec.variants}:
-        return Failure(ModelError(f"{spec.id}: default_variant names none of its variants"))
+    problem = _problem(spec)
+    if problem:
+        return Failure(ModelError(f"{spec.id!r} cannot be a model: {problem}"))
     _REGISTERED[spec.id] = spec
     return Success(spec)
+
+
+def _problem(spec: ModelSpec) -> str | None:
+    """What a spec contradicts itself in."""
+    for name in (spec.id, *spec.aliases):
+        if not name or name != name.strip().lower() or ":" in name:
+            return f"ids and aliases are lower case, without ':', not {name!r}"
+    if spec.default_variant not in {variant.name for variant in spec.variants}:
+        return f"default_variant {spec.default_variant!r} is none of its variants"
+    if not spec.modalities or not all(spec.modalities.values()):
+        return "it has no modalities, or one without inputs"
+    if any(variant.dim < 1 for variant in spec.variants):
+        return "a variant has no features (dim)"
+    if spec.token_px < 1 or spec.window_px < 1 or spec.window_px % spec.token_px:
+        return f"window_px {spec.window_px} is no multiple of token_px {spec.token_px}"
+    for name in filter(None, (spec.prepare, spec.encode, spec.build, spec.checkpoint_filter)):
+        if not re.fullmatch(r"\w+(\.\w+)*:\w+", name):
+            return f"{name!r} does not name a function as 'package.module:function'"
+    return None
 
 
 def find_model(choice: str | ModelChoice) -> Outcome[Model]:
@@ -95,12 +117,22 @@ def _by_name(key: str) -> ModelSpec | None:
 
 
 def _load_plugged() -> None:
-    """Take in the models that installed packages offer, once."""
+    """Take in the models that installed packages offer, once; one that fails is told."""
     global _PLUGGED
-    if _PLUGGED:
-        return
-    _PLUGGED = True
-    for entry in entry_points(group=ENTRY_POINTS):
-        outcome = add_model(entry.load())
-        if isinstance(outcome, Failure):
-            raise outcome.failure()
+    with _PLUGGING:
+        if _PLUGGED:
+            return
+        _PLUGGED = True
+        for entry in entry_points(group=ENTRY_POINTS):
+            outcome = _plugged(entry)
+            if isinstance(outcome, Failure):
+                warn_once((ENTRY_POINTS, entry.name), str(outcome.failure()))
+
+
+def _plugged(entry: EntryPoint) -> Outcome[ModelSpec]:
+    try:
+        found = entry.load()
+    except Exception as error:  # another's package can fail in any way
+        text = f"the model {entry.name!r} ({entry.value}) cannot be loaded: {error}"
+        return Failure(caused(ModelError(text), by=error))
+    return add_model(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from returns.result import Failure, Success
 
 from rs_embed.core import registry
 from rs_embed.core.errors import ModelError, RsEmbedError
-from rs_embed.core.model import Model, WeightRecord
+from rs_embed.core.model import Model, ModelSpec, WeightRecord
 from rs_embed.core.prepare import Windows
 from rs_embed.core.result import Outcome, caused
 from rs_embed.core.tokens import Tokens
@@ -121,6 +122,21 @@ def _stamp(weights: str | None) -> tuple[int, int] | None:
 
 
 def _build(model: Model, device: str) -> Outcome[Loaded]:
+    return _functions(model.spec).bind(lambda _: _built(model, device))
+
+
+def _functions(spec: ModelSpec) -> Outcome[None]:
+    """Failure(ModelError) where a function that the spec names is not there."""
+    for name in filter(None, (spec.prepare, spec.encode, spec.build, spec.checkpoint_filter)):
+        try:
+            attribute(name)
+        except (ImportError, AttributeError) as error:
+            text = f"{spec.id} names the function {name!r}, which cannot be had: {error}"
+            return Failure(caused(ModelError(text), by=error))
+    return Success(None)
+
+
+def _built(model: Model, device: str) -> Outcome[Loaded]:
     spec = model.spec
     if spec.build is None:
         return Success(Loaded(model, None, device))
@@ -184,9 +200,13 @@ def _local(model: Model) -> dict[str, Any]:
 
 
 def _device(model: Model, device: str) -> Outcome[str]:
-    if device not in ("auto", "cpu", "cuda") and not device.startswith("cuda:"):
+    if not isinstance(device, str) or not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         return Failure(ModelError(f"device must be 'auto', 'cpu' or 'cuda', not {device!r}"))
     if not model.spec.device:
+        if device.startswith("cuda"):
+            return Failure(
+                ModelError(f"{model.id} runs on the CPU alone; use device='cpu' or 'auto'")
+            )
         return Success("cpu")
     try:
         import torch

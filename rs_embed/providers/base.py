@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, runtime_checkable
 
-from returns.result import Failure, Success
+from returns.result import Failure, Result, Success
 
-from rs_embed.core.errors import ProviderError
+from rs_embed.core.errors import ProviderError, RsEmbedError
 from rs_embed.core.model import InputSpec
 from rs_embed.core.patch import Patch
 from rs_embed.core.plan import FetchPlan, Source
-from rs_embed.core.result import Outcome
+from rs_embed.core.result import Outcome, caused
 from rs_embed.core.specs import SensorSpec
+from rs_embed.notices import warn_once
 
 ENTRY_POINTS = "rs_embed.providers"
 
@@ -29,8 +32,15 @@ class Provider(Protocol):
     at once.
     """
 
-    name: str
-    workers: int
+    @property
+    def name(self) -> str:
+        """What ``meta["backend"]`` says."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """How many fetches may run at once."""
+        ...
 
     def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[Source]:
         """What the source gives for one input."""
@@ -46,6 +56,7 @@ Factory = Callable[[Any], Provider]
 
 _FACTORIES: dict[str, Factory] = {}
 _PLUGGED = False
+_PLUGGING = threading.RLock()
 
 
 def _memory(source: Any) -> Provider:
@@ -95,7 +106,8 @@ def register(name: str, provider: Provider | Factory) -> Outcome[str]:
         return Failure(ProviderError(f"a backend name is a lower-case word, not {name!r}"))
     if name in _BUILT_IN or name in _FACTORIES or name == "auto":
         return Failure(ProviderError(f"the backend name {name!r} is taken; choose another"))
-    if isinstance(provider, Provider):
+    # A class has the names of its methods too, but it makes a source and is none.
+    if isinstance(provider, Provider) and not isinstance(provider, type):
         _FACTORIES[name] = lambda source: provider
     elif callable(provider):
         _FACTORIES[name] = provider
@@ -109,30 +121,116 @@ def register(name: str, provider: Provider | Factory) -> Outcome[str]:
     return Success(name)
 
 
+@dataclass(frozen=True)
+class Guarded:
+    """A source that others wrote: what it gives is checked before it is used.
+
+    An error of rs_embed that it raises travels as a Failure, as if it had been returned.
+    """
+
+    inner: Provider
+    name: str
+    workers: int
+
+    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[Source]:
+        """What the source says, if that is a Source with the input's bands."""
+        return _told(lambda: self.inner.describe(item, sensor), self.name, "describe", Source).bind(
+            lambda source: self._described(source, item)
+        )
+
+    def fetch(self, plan: FetchPlan) -> Outcome[Patch]:
+        """The patch, if it holds the plan's bands on the plan's grid."""
+        return _told(lambda: self.inner.fetch(plan), self.name, "fetch", Patch).bind(
+            lambda patch: self._fetched(patch, plan)
+        )
+
+    def _described(self, source: Source, item: InputSpec) -> Outcome[Source]:
+        if len(source.bands) == len(source.units) == len(item.bands):
+            return Success(source)
+        text = (
+            f"backend {self.name!r} describes {len(source.bands)} bands and {len(source.units)} "
+            f"units for the {len(item.bands)} of {', '.join(item.bands)}; it must name one each"
+        )
+        return Failure(ProviderError(text))
+
+    def _fetched(self, patch: Patch, plan: FetchPlan) -> Outcome[Patch]:
+        wanted = (max(1, len(plan.frames)), len(plan.bands), *plan.grid.shape)
+        data = patch.data
+        fits = data.shape == wanted and data.dtype == "float32"
+        if fits and patch.bands == plan.bands and patch.grid == plan.grid:
+            return Success(patch)
+        text = (
+            f"backend {self.name!r} gave {data.dtype} {data.shape} of {', '.join(patch.bands)}; "
+            f"the plan asks for float32 {wanted} of {', '.join(plan.bands)}, on its own grid"
+        )
+        return Failure(ProviderError(text))
+
+
 def open_provider(name: str, source: Any = None) -> Outcome[Provider]:
     """The source of a name, ready to plan with. Fails with ProviderError or SpecError."""
-    factory = _BUILT_IN.get(name) or _FACTORIES.get(name)
-    if factory is None:
+    if name in _BUILT_IN:
+        return _opened(name, _BUILT_IN[name], source)
+    if name not in _FACTORIES:
         _load_plugged()
-        factory = _FACTORIES.get(name)
-    if factory is None:
+    if name not in _FACTORIES:
         names = ", ".join(sorted({*_BUILT_IN, *_FACTORIES, "auto"}))
         return Failure(ProviderError(f"there is no backend {name!r}; choose from {names}"))
-    from rs_embed.core.errors import RsEmbedError
+    return _opened(name, _FACTORIES[name], source).bind(lambda made: _guarded(name, made))
 
+
+def _opened(name: str, factory: Factory, source: Any) -> Outcome[Provider]:
     try:
         return Success(factory(source))
     except RsEmbedError as error:
         return Failure(error)
 
 
+def _guarded(name: str, made: object) -> Outcome[Provider]:
+    if isinstance(made, Provider) and not isinstance(made, type):
+        return Success(Guarded(made, name, made.workers))
+    return Failure(
+        ProviderError(
+            f"backend {name!r} made a {type(made).__name__}, which is no source: it needs name, "
+            "workers, describe and fetch"
+        )
+    )
+
+
+def _told(ask: Callable[[], Any], name: str, what: str, kind: type) -> Outcome[Any]:
+    """What another's source answers, as an Outcome of the kind that it should be."""
+    try:
+        answer = ask()
+    except RsEmbedError as error:
+        return Failure(error)
+    if isinstance(answer, Failure) and isinstance(answer.failure(), RsEmbedError):
+        return answer
+    if isinstance(answer, Success) and isinstance(answer.unwrap(), kind):
+        return answer
+    got = answer if isinstance(answer, Result) else type(answer).__name__
+    text = (
+        f"{what} of backend {name!r} gave {got}; it must give Success({kind.__name__}) or "
+        "Failure(ProviderError)"
+    )
+    return Failure(ProviderError(text))
+
+
 def _load_plugged() -> None:
-    """Take in the sources that installed packages offer, once."""
+    """Take in the sources that installed packages offer, once; one that fails is told."""
     global _PLUGGED
-    if _PLUGGED:
-        return
-    _PLUGGED = True
-    for entry in entry_points(group=ENTRY_POINTS):
-        outcome = register(entry.name, entry.load())
-        if isinstance(outcome, Failure):
-            raise outcome.failure()
+    with _PLUGGING:
+        if _PLUGGED:
+            return
+        _PLUGGED = True
+        for entry in entry_points(group=ENTRY_POINTS):
+            outcome = _plugged(entry)
+            if isinstance(outcome, Failure):
+                warn_once((ENTRY_POINTS, entry.name), str(outcome.failure()))
+
+
+def _plugged(entry: EntryPoint) -> Outcome[str]:
+    try:
+        found = entry.load()
+    except Exception as error:  # another's package can fail in any way
+        text = f"the source {entry.name!r} ({entry.value}) cannot be loaded: {error}"
+        return Failure(caused(ProviderError(text), by=error))
+    return register(entry.name, found)
