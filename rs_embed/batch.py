@@ -100,20 +100,33 @@ def _embed(
 
     def run(loaded: Loaded) -> list[Outcome[Embedding]]:
         results: dict[str, Outcome[Embedding]] = {}
+        total = sum(len(planned.tiling) for planned in distinct.values())
+        before = 0
         for keys, jobs in _groups(distinct, provider):
             ready = [(k, j.unwrap()) for k, j in zip(keys, jobs, strict=True) if _ok(j)]
             results.update(
                 {k: j.map(_never) for k, j in zip(keys, jobs, strict=True) if not _ok(j)}
             )
             fields = encode_jobs(
-                loaded, [j for _, j in ready], batch_size=batch_size, progress=progress
+                loaded,
+                [j for _, j in ready],
+                batch_size=batch_size,
+                progress=_counted(progress, before, total),
             )
+            before += sum(len(distinct[key].tiling) for key in keys)
             for (key, one), field in zip(ready, fields, strict=True):
                 meta = {**extra, "input": one.meta, "weights": dict(loaded.provenance)}
                 results[key] = finish(one.plan, field, output, meta)
         return [p.bind(lambda ok: results[_key(ok)]) for p in plans]
 
     return load(model, device).map(run)
+
+
+def _counted(progress: Progress | None, before: int, total: int) -> Progress | None:
+    """Progress of one group, told as progress of them all."""
+    if progress is None:
+        return None
+    return lambda done, _: progress(before + done, total)
 
 
 def _groups(
@@ -161,17 +174,21 @@ def _submit(
 
 
 def _by_size(plans: dict[str, RoiPlan]) -> Iterator[dict[str, RoiPlan]]:
+    # Regions that see the same pixels stay together, so that these are fetched once.
+    alike: dict[tuple[str, ...], dict[str, RoiPlan]] = {}
+    for key, planned in plans.items():
+        alike.setdefault(tuple(f.fingerprint for f in planned.fetches), {})[key] = planned
     group: dict[str, RoiPlan] = {}
     held = 0
-    for key, planned in plans.items():
+    for members in alike.values():
         size = sum(
             len(f.bands) * max(1, len(f.frames)) * f.grid.height * f.grid.width
-            for f in planned.fetches
+            for f in next(iter(members.values())).fetches
         )
         if group and held + size > _GROUP_VALUES:
             yield group
             group, held = {}, 0
-        group[key] = planned
+        group.update(members)
         held += size
     if group:
         yield group
