@@ -240,12 +240,19 @@ def coordinates(model: Model, *, dated: bool = True) -> tuple[str, ...]:
 
 
 def build(model: Model) -> Network:
-    """The encoder, with the parts and names of the published files."""
+    """The encoder, with the parts and names of the published files.
+
+    Raises
+    ------
+    ModelError
+        As `coordinates`.
+    """
     import torch
     from torch import nn
 
     from rs_embed.embedders.blocks import Network, transformer
 
+    coordinates(model)  # refuses a code that the variant lacks before anything is loaded
     config, dim, token = model.variant.config, model.dim, model.token_px
     parts: dict[str, Any] = {
         "cls_token": nn.Parameter(torch.zeros(1, 1, dim)),

@@ -1,0 +1,70 @@
+"""Each model of the catalogue in its smallest variant, with weights anyone can rebuild.
+
+Run as ``python -m tests.doors choices.json out.npz`` it embeds one place with each in a process of
+its own.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from rs_embed import Embedding, ModelChoice, OutputSpec, PointBuffer, TemporalSpec, get_embedding
+from rs_embed.core.model import Model, ModelSpec
+from rs_embed.core.result import unwrap_or_raise
+from rs_embed.embedders.catalog import MODEL_SPECS, find_model
+from rs_embed.parity import write_checkpoint
+
+SEASON = TemporalSpec.range("2022-06-01", "2022-09-01")
+PLACE = (121.5, 31.2)
+
+
+def smallest(spec: ModelSpec, folder: Path) -> ModelChoice:
+    """The variant with the fewest parameters; its weights are written to the folder."""
+    variant = min(spec.variants, key=lambda v: (v.params_m or 0, v.dim))
+    if spec.build is None or not spec.device:
+        return ModelChoice(spec.id, variant.name)
+    path = folder / f"{spec.id}-{variant.name}.pt"
+    if not path.exists():
+        write_checkpoint((spec, variant.name), path)
+    return ModelChoice(spec.id, variant.name, weights=str(path))
+
+
+def resolved(choice: ModelChoice) -> Model:
+    return unwrap_or_raise(find_model(choice))
+
+
+def square(model: Model, side_px: int, *, lon=PLACE[0], lat=PLACE[1]) -> PointBuffer:
+    """A region of ``side_px`` pixels a side at the model's own scale."""
+    return PointBuffer(lon, lat, side_px * model.scale_m / 2)
+
+
+def embed(choice: ModelChoice, spatial: PointBuffer, output: OutputSpec | None = None) -> Embedding:
+    """The embedding of a place in the memory provider's world."""
+    dated = resolved(choice).cadence.kind != "none"
+    return get_embedding(
+        choice,
+        spatial=spatial,
+        temporal=SEASON if dated else None,
+        output=output or OutputSpec.grid(),
+        backend="memory",
+        device="cpu",
+    )
+
+
+def main(choices: str, out: str) -> None:
+    arrays = {}
+    for name, variant, weights in json.loads(Path(choices).read_text()):
+        choice = ModelChoice(name, variant, weights=weights)
+        model = resolved(choice)
+        arrays[name] = embed(choice, square(model, model.window_px)).data.values
+    np.savez(out, **arrays)
+
+
+__all__ = ["MODEL_SPECS", "embed", "resolved", "smallest", "square"]
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
