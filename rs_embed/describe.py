@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from returns.result import Failure, Success
 
+from rs_embed.core.crs import is_geographic, scale_error
 from rs_embed.core.embedding import Embedding
 from rs_embed.core.field import Field, nothing_valid, place_share, pool, seam_ratio
 from rs_embed.core.grid import Grid
@@ -18,6 +21,7 @@ from rs_embed.core.result import Outcome
 from rs_embed.core.specs import OutputSpec
 from rs_embed.core.windows import resized_token_grid
 from rs_embed.georef import grid_array
+from rs_embed.notices import warn_once
 
 VERSION = "0.1.0"
 
@@ -51,6 +55,7 @@ def finish(
     meta = describe(planned, field, output, extra)
     if output.mode == "pooled":
         return Success(Embedding(pool(field, output.pooling), meta))
+    _say_windows_show(planned)
     grid = cell_grid(planned)
     cells = np.ascontiguousarray(field.cells.transpose(2, 0, 1))
     if output.scale_m != 10:
@@ -59,6 +64,7 @@ def finish(
         meta["resampled_grid"] = True
     if output.grid_orientation == "native" and flip_rows:
         cells, grid = np.ascontiguousarray(cells[:, ::-1]), grid.flip_rows()
+        meta["south_up"] = True
     return Success(Embedding(grid_array(cells, grid, meta), meta))
 
 
@@ -90,7 +96,9 @@ def describe(
         "input_time": input_time(planned),
         "frames": [list(frame) for frame in fetches[0].frames] if fetches else [],
         "crs": roi.crs,
+        "bounds": list(roi.bounds),
         "scale_m": roi.step[0],
+        "scale_error": _scale_error(roi),
         "roi_px": list(roi.shape),
         "cell_m": cell_grid(planned).step[0],
         "cells": list(tiling.cells),
@@ -102,6 +110,7 @@ def describe(
         "seam_ratio": seam_ratio(field.cells, tiling) if several else None,
         "place_share": place_share(field.cells, tiling) if several else None,
         "valid_fraction": float(field.valid.mean()),
+        "missing_fraction": field.missing,
         "padded_fraction": padded_fraction(planned),
         "fill_value": planned.fill,
         "own_rules": list(model.spec.own_rules),
@@ -110,7 +119,53 @@ def describe(
         "rs_embed_version": VERSION,
         "plan": fingerprint({"fetches": [f.fingerprint for f in fetches]}) if fetches else None,
     }
-    return {**meta, **planned.notes, **extra}
+    return {key: plain(value) for key, value in {**meta, **planned.notes, **extra}.items()}
+
+
+def plain(value: Any) -> Any:
+    """A value as strict JSON has it: what has no number is None, what has no form is its text.
+
+    Examples
+    --------
+    >>> plain({"dates": ("2022-06-01",), "nodata": float("nan"), 3: {1}})
+    {'dates': ['2022-06-01'], 'nodata': None, '3': [1]}
+    """
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {str(key): plain(one) for key, one in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [plain(one) for one in value]
+        case np.generic() | np.ndarray():
+            return plain(value.tolist())
+        case dt.date():
+            return value.isoformat()
+    return str(value)
+
+
+def _scale_error(roi: Grid) -> float | None:
+    """Relative error of a metre of the grid at its middle; None in degrees."""
+    west, south, east, north = roi.bounds
+    if is_geographic(roi.crs):
+        return None
+    return round(scale_error(roi.crs, (west + east) / 2, (south + north) / 2, roi.step[0]), 6)
+
+
+def _say_windows_show(planned: RoiPlan) -> None:
+    """Say once that the windows of a grid will be seen in it, where that is known of the model."""
+    model, tiling = planned.model, planned.tiling
+    bare = len(tiling) > 1 and tiling.tokens_per_window > 1 and not tiling.overlap
+    if not (model.spec.shows_windows and bare):
+        return
+    warn_once(
+        ("shows_windows", model.id),
+        f"the tokens of {model.id} show their place in the window, so a grid of {len(tiling)} "
+        "windows shows the windows (meta['place_share'] says how much); use overlap=4, or a "
+        f"window_px of {tiling.token_px}, one token",
+    )
 
 
 def _temporal(planned: RoiPlan) -> list[str | None] | None:

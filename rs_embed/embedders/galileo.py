@@ -156,7 +156,8 @@ def _months(windows: Windows, model: Model) -> np.ndarray:
     if month is None or steps > 1:
         raise ModelError(
             f"galileo needs the month of each of the {steps} steps, and these pixels have no date; "
-            "give the array a time coordinate, or for a single step options={'month': 7}"
+            "pass temporal= or give the array a time coordinate, or, for one step of a source "
+            "without dates, ModelChoice('galileo', options={'month': 7})"
         )
     return np.full((batch, 1), int(month) - 1)
 
@@ -221,7 +222,8 @@ def _through(block: Any, x: Tensor, mask: Tensor | None) -> Tensor:
 def _attend(attention: Any, x: Tensor, mask: Tensor | None) -> Tensor:
     from torch.nn.functional import scaled_dot_product_attention
 
-    shape = (*x.shape[:2], attention.config["heads"], -1)
+    heads = attention.config["heads"]
+    shape = (*x.shape[:2], heads, x.shape[2] // heads)
     q, k, v = (
         part(x).view(shape).transpose(1, 2)  # (B, heads, N, D / heads)
         for part in (attention.q, attention.k, attention.v)
