@@ -1,0 +1,360 @@
+"""Reading an array: names, units, dates, places; and every refusal with the call that mends it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from affine import Affine
+from returns.result import Failure, Success
+
+from rs_embed.core.bands import match_bands
+from rs_embed.core.errors import SpecError
+from rs_embed.core.grid import Grid
+from rs_embed.core.result import unwrap_or_raise
+from rs_embed.notices import RsEmbedWarning, forget
+from rs_embed.rasters import Raster, content_of
+from rs_embed.reading import read_xarray
+
+GRID = Grid("EPSG:32719", Affine(10, 0, 600000, 0, -10, 4700020), (6, 5))
+
+
+def make(
+    bands: tuple[str, ...] = ("B2", "B4"),
+    dtype: str = "float32",
+    grid: Grid = GRID,
+    **attrs: Any,
+) -> xr.DataArray:
+    """A small array as rioxarray would open it, with named bands."""
+    count = len(bands) * grid.height * grid.width
+    values = np.arange(1, count + 1).reshape(len(bands), *grid.shape).astype(dtype)
+    ref = xr.Variable((), 0, {"crs_wkt": _wkt(grid.crs)})
+    return xr.DataArray(
+        values,
+        dims=("band", "y", "x"),
+        coords={"band": list(bands), "y": grid.y(), "x": grid.x(), "spatial_ref": ref},
+        attrs={"units": "reflectance", **attrs},
+    )
+
+
+def _wkt(crs: str) -> str:
+    from pyproj import CRS
+
+    return CRS.from_user_input(crs).to_wkt()
+
+
+def read(obj: Any, **keywords: Any) -> Raster:
+    return unwrap_or_raise(read_xarray(obj, **keywords))
+
+
+def problem(obj: Any, **keywords: Any) -> str:
+    outcome = read_xarray(obj, **keywords)
+    assert isinstance(outcome, Failure), "the array was read"
+    assert isinstance(outcome.failure(), SpecError)
+    return str(outcome.failure())
+
+
+def values(raster: Raster) -> np.ndarray:
+    return raster.load(0, 0, *raster.grid.shape)
+
+
+class TestDimensions:
+    @pytest.mark.parametrize(
+        ("y", "x"), [("lat", "lon"), ("latitude", "longitude"), ("northing", "easting"), ("Y", "X")]
+    )
+    def test_names_of_rows_and_columns(self, y, x):
+        raster = read(make().rename({"y": y, "x": x}))
+        assert raster.grid == GRID
+        assert np.array_equal(values(raster)[0], make().values)
+
+    def test_any_order_of_dimensions(self):
+        turned = (
+            make()
+            .expand_dims(time=np.array(["2022-06-01"], "M8[ns]"))
+            .transpose("x", "time", "y", "band")
+        )
+        raster = read(turned)
+        assert np.array_equal(values(raster)[0], make().values)
+
+    def test_a_dataset_is_its_variables_side_by_side(self):
+        ds = make().to_dataset("band")
+        for array in ds.data_vars.values():
+            array.attrs["units"] = "reflectance"
+        raster = read(ds)
+        assert raster.bands == ("B2", "B4")
+        assert np.array_equal(values(raster)[0], make().values)
+
+    def test_a_layer_without_time_stands_beside_each_date(self):
+        series = make(("B2",)).isel(band=0, drop=True)
+        series = series.expand_dims(time=np.array(["2022-06-01", "2022-06-11"], "M8[ns]"))
+        ds = xr.Dataset({"B2": series, "elevation": make(("B2",)).isel(band=0, drop=True)})
+        raster = read(ds, units={"elevation": "metres"})
+        assert raster.units == ("reflectance", "metres")
+        assert values(raster).shape == (2, 2, 6, 5)
+        assert np.array_equal(raster.load(1, 1, 2, 2)[0, 1], raster.load(1, 1, 2, 2)[1, 1])
+
+    def test_variables_without_pixels_are_left_out_and_told(self):
+        ds = make().to_dataset("band").assign(note=("k", [1.0, 2.0]))
+        assert read(ds, units="reflectance").notes == {"ignored_variables": ["note"]}
+
+    def test_refusals(self):
+        assert "da.rename({'<rows>': 'y'" in problem(make().rename(y="row"))
+        assert "da.squeeze('level')" in problem(make().expand_dims("level"))
+        deep = xr.concat([make(), make()], dim="level")
+        assert "da.isel(level=0)" in problem(deep)
+        assert "ds['one']" in problem(xr.Dataset({"one": make(), "two": make()}))
+        assert "no variable of the Dataset" in problem(
+            xr.Dataset({"a": ("y", [1.0]), "b": ("x", [1.0])})
+        )
+        assert "xr.DataArray(values" in problem(make().values)
+
+
+class TestTypes:
+    @pytest.mark.parametrize(
+        ("dtype", "mend"),
+        [("complex64", "abs(da)"), ("bool", "astype('uint8')"), ("U3", "astype('float32')")],
+    )
+    def test_refusals(self, dtype, mend):
+        assert mend in problem(make().astype(dtype))
+
+    def test_an_empty_array(self):
+        assert "empty" in problem(make().isel(x=slice(0, 0)))
+
+    @pytest.mark.parametrize("dtype", [">f8", "int32", "float16"])
+    def test_every_number_becomes_float32(self, dtype):
+        raster = read(make(dtype=dtype), units="reflectance")
+        assert values(raster).dtype == np.float32
+        assert np.array_equal(values(raster)[0], make().values)
+
+    def test_all_missing(self):
+        assert "not one value" in problem(make() * np.nan)
+        assert "not one value" in problem(make(dtype="int32", _FillValue=7) * 0 + 7)
+        # A lazy array is not read for the sake of this.
+        assert isinstance(read_xarray((make() * np.nan).chunk()), Success)
+
+    @pytest.mark.parametrize("key", ["_FillValue", "missing_value", "nodata"])
+    def test_the_value_that_means_missing(self, key):
+        loaded = values(read(make(dtype="int16", **{key: 3}), units="reflectance"))
+        assert np.argwhere(np.isnan(loaded)).tolist() == [[0, 0, 0, 2]]
+
+    def test_a_fill_value_in_the_encoding(self):
+        whole, decoded = make(dtype="int16"), make()
+        whole.encoding["_FillValue"] = 3
+        decoded.encoding["_FillValue"] = 3  # its missing values are NaN already; 3 is a value
+        assert np.isnan(values(read(whole, units="reflectance"))[0, 0, 0, 2])
+        assert not np.isnan(values(read(decoded))).any()
+
+    def test_scale_of_integers_is_applied_and_of_floats_is_history(self):
+        scaled = make(dtype="uint16", scale_factor=0.5, add_offset=2.0)
+        assert np.array_equal(values(read(scaled))[0], make().values * 0.5 + 2)
+        assert np.array_equal(values(read(make(scale_factor=0.5)))[0], make().values)
+        xee = make()
+        xee.encoding["scale_factor"] = 10.0
+        assert np.array_equal(values(read(xee))[0], make().values)
+
+
+class TestPlace:
+    def test_the_places_of_a_crs_in_their_order(self):
+        bare = make().drop_vars("spatial_ref")
+        for placed in (
+            bare.assign_attrs(crs="EPSG:32719"),
+            bare.assign_attrs(crs="+init=epsg:32719"),
+            bare.assign_attrs(epsg=32719),
+            bare.assign_coords(epsg=32719),
+            bare.assign_coords({"proj:code": "EPSG:32719"}),
+            bare.assign_coords(crs=xr.Variable((), 0, {"spatial_ref": _wkt("EPSG:32719")})),
+            bare.assign_coords({"elsewhere": ((), 0, {"crs_wkt": _wkt("EPSG:32719")})}),
+        ):
+            assert read(placed).grid == GRID
+        assert read(make().assign_attrs(crs="EPSG:32718")).grid == GRID
+        assert read(make(), crs="EPSG:32718").grid.crs == "EPSG:32718"
+
+    def test_cf_parameters_alone(self):
+        from pyproj import CRS
+
+        cf = {k: v for k, v in CRS("EPSG:32719").to_cf().items() if k != "crs_wkt"}
+        bare = make().drop_vars("spatial_ref").assign_coords(crs=xr.Variable((), 0, cf))
+        assert CRS(read(bare).grid.crs).equals(CRS("EPSG:32719"), ignore_axis_order=True)
+
+    def test_a_grid_mapping_that_was_read_as_a_variable(self):
+        ds = make().to_dataset("band").reset_coords("spatial_ref")
+        raster = read(ds, units="reflectance")
+        assert raster.grid == GRID
+        assert raster.bands == ("B2", "B4")
+
+    def test_no_crs(self):
+        text = problem(make().drop_vars("spatial_ref"))
+        assert "da.rio.write_crs('EPSG:32719')" in text
+        assert "crs='EPSG:32719'" in text
+
+    def test_a_crs_that_is_none(self):
+        assert "PROJ does not know" in problem(make(), crs="nowhere")
+        assert "attrs['crs']" in problem(make().drop_vars("spatial_ref").assign_attrs(crs="x"))
+
+    def test_variables_on_different_crs(self):
+        ds = make().to_dataset("band").drop_vars("spatial_ref")
+        ds["B2"].attrs["crs"], ds["B4"].attrs["crs"] = "EPSG:32719", "EPSG:32718"
+        assert "different CRS" in problem(ds, units="reflectance")
+
+    def test_an_array_from_south_to_north(self):
+        raster = read(make().isel(y=slice(None, None, -1)))
+        assert raster.grid == GRID
+        assert raster.notes == {"flipped_rows": True}
+        assert np.array_equal(values(raster)[0], make().values)
+        assert np.array_equal(raster.load(1, 2, 3, 2)[0], make().values[:, 1:4, 2:4])
+
+    def test_coordinates_of_float32(self):
+        rounded = make().assign_coords(y=GRID.y().astype("f4"), x=GRID.x().astype("f4"))
+        assert read(rounded).grid == GRID
+
+    def test_a_transform_that_fits_gives_the_exact_step(self):
+        step = 8.983152841195215e-05
+        grid = Grid("EPSG:4326", Affine(step, 0, -0.7818936232976315, 0, -step, 38.1288), (6, 5))
+        array = make(grid=grid)
+        array.spatial_ref.attrs["GeoTransform"] = f"-0.7818936232976315 {step} 0 38.1288 0 {-step}"
+        assert read(array).grid == grid
+
+    def test_a_single_pixel_needs_a_transform(self):
+        one = make().isel(y=[2], x=[3])
+        assert "da.rio.write_transform" in problem(one)
+        one.spatial_ref.attrs["GeoTransform"] = "600000 10 0 4700020 0 -10"
+        assert read(one).grid == GRID.window(2, 3, 1, 1)
+
+    def test_refusals(self):
+        rotated = make()
+        rotated.spatial_ref.attrs["GeoTransform"] = "600000 10 2 4700020 2 -10"
+        assert "da.rio.reproject(da.rio.crs)" in problem(rotated)
+        uneven = make().assign_coords(x=[600005.0, 600015, 600025, 600035, 600046])
+        assert "not evenly spaced" in problem(uneven)
+        assert "da.sortby('x')" in problem(make().isel(x=slice(None, None, -1)))
+        assert "da.rio.write_transform" in problem(make().drop_vars(["x", "y"]))
+        curved = make().drop_vars(["x", "y"]).assign_coords(xc=(("y", "x"), np.ones((6, 5))))
+        assert "two-dimensional" in problem(curved)
+        assert "finite" in problem(make().assign_coords(x=[1.0, np.nan, 3, 4, 5]))
+
+    def test_no_coordinates_but_a_transform(self):
+        array = make().drop_vars(["x", "y"])
+        array.spatial_ref.attrs["GeoTransform"] = "600000 10 0 4700020 0 -10"
+        assert read(array).grid == GRID
+
+
+class TestBands:
+    def test_a_coordinate_of_strings_then_long_name_then_the_variable(self):
+        numbered = make().assign_coords(band=[1, 2])
+        assert read(make(long_name=("a", "b"))).bands == ("B2", "B4")
+        assert read(numbered.assign_attrs(long_name=("B8", "B3"))).bands == ("B8", "B3")
+        single = make(("B2",)).isel(band=0)
+        assert read(single).bands == ("B2",)
+        assert read(single.drop_vars("band").rename("B11")).bands == ("B11",)
+        assert read(single.drop_vars("band").assign_attrs(long_name="red")).bands == ("red",)
+        described = single.drop_vars("band").rename("B11").assign_attrs(long_name="Short wave")
+        assert read(described).bands == ("B11",)
+
+    def test_positions_named_by_the_caller(self):
+        numbered = make().assign_coords(band=[1, 2])
+        assert read(numbered, bands=("nir", "red")).bands == ("nir", "red")
+        assert read(make(), bands=["nir", "red"]).bands == ("nir", "red")
+
+    def test_stand_ins_are_kept_for_the_matching(self):
+        raster = read(make(("B2", "B8")), bands={"B8A": "B8"})
+        assert raster.bands == ("B2", "B8")
+        found = match_bands(("B8A",), raster.bands, stand_ins=raster.stand_ins)
+        assert found.unwrap() == (1,)
+
+    def test_refusals(self):
+        numbered = make().assign_coords(band=[1, 2])
+        assert "bands=('B2', 'B3',)" in problem(numbered)
+        assert "each of the 2 bands" in problem(numbered, bands=["B2"])
+        assert "not a string" in problem(numbered, bands="B2")
+        assert "'B2' stands more than once" in problem(numbered, bands=["B2", "B2"])
+        assert "no names" in problem(make(("B2",)).isel(band=0, drop=True))
+
+
+class TestUnits:
+    def test_declared_by_the_caller_or_by_attributes(self):
+        assert read(make()).units == ("reflectance",) * 2
+        assert read(make(rs_embed_units="uint8")).units == ("uint8",) * 2
+        assert read(make(), units="db").units == ("db",) * 2
+        mixed = read(make(("B2", "vv")), units={"vv": "db"})
+        assert mixed.units == ("reflectance", "db")
+        assert read(make(), units={"blue": "uint8"}).units == ("uint8", "reflectance")
+
+    @pytest.mark.parametrize("dtype", ["uint16", "int16"])
+    @pytest.mark.parametrize("said", ["", "1", "reflectance x 10000"])
+    def test_sixteen_bit_sentinel2_is_assumed_and_told(self, dtype, said):
+        forget()
+        with pytest.warns(RsEmbedWarning, match="units='reflectance_x10000'"):
+            raster = read(make(dtype=dtype, units=said))
+        assert raster.units == ("reflectance_x10000",) * 2
+        assert raster.notes == {"units_assumed": "reflectance_x10000"}
+
+    def test_the_same_once_missing_values_became_nan(self):
+        forget()
+        masked = make(units="")
+        masked.encoding["dtype"] = np.dtype("uint16")
+        with pytest.warns(RsEmbedWarning):
+            assert read(masked).units == ("reflectance_x10000",) * 2
+        masked.encoding["scale_factor"] = 1e-4
+        assert "units='reflectance'" in problem(masked)
+
+    def test_declared_units_warn_of_nothing(self):
+        forget()
+        raster = read(make(dtype="uint16"), units="s2_dn_offset1000")
+        assert raster.notes == {}
+        assert raster.units == ("s2_dn_offset1000",) * 2
+
+    def test_refusals(self):
+        assert "units='reflectance'" in problem(make(units="m-2"))
+        assert "attrs['units'] is 'm-2'" in problem(make(units="m-2"))
+        assert "not declared" in problem(make(("a", "b"), dtype="uint16", units=""))
+        assert "not declared" in problem(make(dtype="int32", units=""))
+        assert "not declared" in problem(make(dtype="uint16", units="", scale_factor=1e-4))
+        assert "choose from" in problem(make(), units="parsec")
+        assert "units= names B9" in problem(make(), units={"B9": "db"})
+
+
+class TestDates:
+    def test_one_half_open_day_each(self):
+        days = np.array(["2022-12-31T23:59", "2022-06-01", "2022-06-01T10:00"], "M8[ns]")
+        raster = read(make().expand_dims(time=days))
+        assert raster.frames == (
+            ("2022-12-31", "2023-01-01"),
+            ("2022-06-01", "2022-06-02"),
+            ("2022-06-01", "2022-06-02"),
+        )
+
+    def test_a_scalar_time_dates_a_single_image(self):
+        dated = make().assign_coords(time=np.datetime64("2022-06-01", "ns"))
+        assert read(dated).frames == (("2022-06-01", "2022-06-02"),)
+        assert read(make()).frames == ()
+
+    def test_refusals(self):
+        stack = make().expand_dims(time=2)
+        assert "da.assign_coords(time=" in problem(stack)
+        assert "not dates" in problem(stack.assign_coords(time=[1, 2]))
+        gap = np.array(["2022-06-01", "NaT"], "M8[ns]")
+        assert "without a date" in problem(stack.assign_coords(time=gap))
+
+
+class TestContent:
+    def test_the_same_for_equal_pixels_however_they_are_kept(self):
+        marks = {
+            read(array, content=True).content
+            for array in (
+                make(), make().chunk(y=2, x=3), make().astype(">f8"),
+                make().isel(y=slice(None, None, -1)), make().transpose("x", "y", "band"),
+            )
+        }  # fmt: skip
+        assert len(marks) == 1
+        assert read(make()).content == ""
+
+    def test_another_for_another_value_place_band_or_unit(self):
+        changed = make()
+        changed[1, 5, 4] = np.nan
+        others = [
+            read(changed), read(make(("B2", "B3"))), read(make(), units="uint8"),
+            read(make(), crs="EPSG:32718"), read(make()),
+        ]  # fmt: skip
+        assert len({content_of(raster) for raster in others}) == 5
