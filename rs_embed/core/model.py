@@ -204,6 +204,8 @@ class ModelSpec:
         True where the network runs on torch.
     image_vector : str or None
         What ``pooling="model"`` gives; None where the authors define no image-level vector.
+    modality_builds : bool
+        True where the network depends on the modality, so that another one has to be built.
     own_rules : tuple of str
         What the authors leave open and this project decided; ``meta`` says it.
     aliases, licence, citation, links : see names
@@ -231,6 +233,7 @@ class ModelSpec:
     device: bool = True
     image_vector: str | None = None
     shows_windows: bool = False
+    modality_builds: bool = False
     own_rules: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     licence: str = "not stated"
@@ -324,7 +327,8 @@ class Model:
     def network_key(self) -> tuple[Any, ...]:
         """What tells one built network from another, device apart."""
         builds = tuple((o.name, self.options[o.name]) for o in self.spec.options if o.builds)
-        return (self.spec.id, self.variant.name, self.weights, builds)
+        modality = self.modality if self.spec.modality_builds else None
+        return (self.spec.id, self.variant.name, modality, self.weights, builds)
 
 
 def parse_choice(choice: str | ModelChoice) -> Outcome[ModelChoice]:

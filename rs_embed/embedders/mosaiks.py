@@ -53,6 +53,7 @@ SPEC = ModelSpec(
         Option("window_px", int, 64, "pixels a side of a window", least=SIDE, sets="window_px"),
     ),
     device=False,
+    modality_builds=True,
     licence="Apache-2.0 (this implementation; no weights)",
     citation="Rolf et al. 2021, Nature Communications 12, 4392, doi:10.1038/s41467-021-24638-z",
     links=("https://doi.org/10.1038/s41467-021-24638-z",),
