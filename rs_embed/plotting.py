@@ -70,7 +70,8 @@ def _drawn(components: xr.DataArray, grid: Grid, ax: Any) -> Outcome[Any]:
         missing = ModelError('plot() needs matplotlib; pip install "rs-embed[plot]"')
         return Failure(caused(missing, by=error))
     if ax is None:
-        _, ax = plt.subplots(figsize=(6, 6), layout="constrained")
+        ratio = grid.height * grid.step[1] / (grid.width * grid.step[0])
+        _, ax = plt.subplots(figsize=(6.4, min(max(6.4 * ratio, 3), 9)), layout="constrained")
     unit, size = _unit(grid)
     west, south, east, north = (edge / size for edge in grid.bounds)
     image = stretch(components)
