@@ -116,7 +116,8 @@ def _embed(
             before += sum(len(distinct[key].tiling) for key in keys)
             for (key, one), field in zip(ready, fields, strict=True):
                 meta = {**extra, "input": one.meta, "weights": dict(loaded.provenance)}
-                results[key] = finish(one.plan, field, output, meta)
+                flipped = bool(one.meta.get("flipped_rows"))
+                results[key] = finish(one.plan, field, output, meta, flip_rows=flipped)
         return [p.bind(lambda ok: results[_key(ok)]) for p in plans]
 
     return load(model, device).map(run)

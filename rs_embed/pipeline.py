@@ -6,7 +6,7 @@ place. `docs/pipeline.md` works through an example.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,11 +19,12 @@ from rs_embed.core.field import Canvas, Field, nothing_valid
 from rs_embed.core.model import Model, ModelChoice
 from rs_embed.core.patch import Patch, in_units, stack_patches
 from rs_embed.core.plan import FetchPlan, InputPrep, RoiPlan, plan_roi
-from rs_embed.core.prepare import Read, Windows, padded, valid_tokens
+from rs_embed.core.prepare import Read, Valid, Windows, padded, valid_tokens
 from rs_embed.core.resample import resize
 from rs_embed.core.result import Outcome, collect
 from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
 from rs_embed.core.tokens import Tokens
+from rs_embed.core.units import check_convertible
 from rs_embed.core.windows import window_centres
 from rs_embed.describe import finish
 from rs_embed.embedders.catalog import find_model
@@ -38,7 +39,11 @@ _BATCH = {"cpu": 8, "cuda": 64}
 
 @dataclass(frozen=True)
 class Job:
-    """A planned ROI with its pixels at hand: ``read`` in the bands and units named."""
+    """A planned ROI with its pixels at hand.
+
+    ``read`` gives the model's bands in its order, which the source calls ``bands`` and holds in
+    ``units``.
+    """
 
     plan: RoiPlan
     read: Read
@@ -103,43 +108,66 @@ def fetch(planned: RoiPlan, provider: Provider) -> Outcome[Patch]:
 def job(planned: RoiPlan, patch: Patch) -> Outcome[Job]:
     """A plan and the patch fetched for it, ready to be cut into windows.
 
-    Fails with ProviderError where no pixel of the patch is valid.
+    A patch that is not quite the plan's own is taken by its band names.
+
+    Fails with ProviderError where no pixel of the patch is valid, with ModelError where it lacks
+    a band of the model, with SpecError where its units cannot become the model's.
     """
     if not np.isfinite(patch.data).any():
         return Failure(nothing_valid(_names(planned.fetches)))
+    model = planned.model
+    return _band_places(planned, patch.bands).bind(
+        lambda places: check_convertible(
+            model.bands, tuple(patch.units[i] for i in places), model.units
+        ).map(lambda _: _ready(planned, patch, places))
+    )
+
+
+def _ready(planned: RoiPlan, patch: Patch, places: tuple[int, ...]) -> Job:
     row0, col0 = planned.fetched[:2]
+    in_order = places == tuple(range(patch.data.shape[1]))
 
     def read(row: int, col: int, height: int, width: int) -> np.ndarray:
         r, c = row - row0, col - col0
-        return patch.data[..., r : r + height, c : c + width]
+        pixels = patch.data[..., r : r + height, c : c + width]
+        return pixels if in_order else pixels[:, list(places)]
 
-    return Success(Job(planned, read, patch.bands, patch.units, patch.frames, dict(patch.meta)))
+    bands, units = (tuple(of[i] for i in places) for of in (patch.bands, patch.units))
+    return Job(planned, read, bands, units, patch.frames, dict(patch.meta))
 
 
 def windows(ready: Job) -> Iterator[Windows]:
     """The windows of a ROI one by one, ``B = 1``, in the model's bands and units."""
+    return (window for window, _ in _seen(ready))
+
+
+def _seen(ready: Job) -> Iterator[tuple[Windows, Valid]]:
+    """The windows, each with what is there of its pixels before any fill."""
     planned, model = ready.plan, ready.plan.model
-    indices = _band_places(model, ready.bands)
+    tiling, whole = planned.tiling, planned.input_prep == "resize"
     read = padded(planned, ready.read)
-    side = planned.tiling.window_px
-    if planned.input_prep == "resize":
-        places: Iterable[tuple[int, int]] = [(0, 0)]
-        side = planned.roi.height
-        lons, lats = planned.roi.centre_lonlat()
-        lonlat = np.array([[lons, lats]])
-    else:
-        places = planned.tiling.windows()
-        lonlat = np.stack(window_centres(planned.tiling, planned.roi), axis=-1)
+    side = planned.roi.height if whole else tiling.window_px
+    places = [(0, 0)] if whole else tiling.windows()
+    lonlat = (
+        np.array([planned.roi.centre_lonlat()])
+        if whole
+        else np.stack(window_centres(tiling, planned.roi), axis=-1)
+    )
+
+    def shown(raw: np.ndarray) -> np.ndarray:
+        pixels = in_units(raw, ready.units, range(len(model.bands)), model.units)
+        return resize(pixels, tiling.window_px) if whole and not _own_resize(model) else pixels
+
     for i, (row, col) in enumerate(places):
         raw = read(row, col, side, side)
-        if planned.fill is not None:
-            raw = np.where(np.isfinite(raw), raw, np.float32(planned.fill))
-        pixels = in_units(raw, ready.units, indices, model.units)
-        if planned.input_prep == "resize" and not _own_resize(model):
-            pixels = resize(pixels, planned.tiling.window_px)
-        yield Windows(
-            pixels[None], model.bands, (ready.frames,), lonlat[i : i + 1], planned.roi.step[0]
-        )
+        pixels = shown(raw)
+        valid = valid_tokens(resize(pixels, tiling.window_px)[None], tiling.token_px)
+        if planned.fill is not None and valid.missing:
+            pixels = shown(np.where(np.isfinite(raw), raw, np.float32(planned.fill)))
+        # Resampled pixels are larger or smaller on the ground than those of the grid.
+        scale = planned.roi.step[0] * side / pixels.shape[-1]
+        window = Windows(pixels[None], model.bands, (ready.frames,), lonlat[i : i + 1], scale)
+        yield window, valid
 
 
 def encode_jobs(
@@ -154,15 +182,19 @@ def encode_jobs(
     canvases = [Canvas(ready.plan.tiling, ready.plan.model.dim) for ready in jobs]
     total = sum(len(ready.plan.tiling) for ready in jobs)
     done = 0
-    queue: list[tuple[int, int, Windows, np.ndarray | None]] = []
+    queue: list[tuple[int, int, Windows, Valid]] = []
     for j, ready in enumerate(jobs):
-        masks = _masks(ready)
-        for i, window in enumerate(windows(ready)):
-            if queue and (len(queue) >= size or queue[0][2].pixels.shape != window.pixels.shape):
+        for i, (window, valid) in enumerate(_seen(ready)):
+            if queue and (len(queue) >= size or not _alike(queue[0][2], window)):
                 done = _flush(loaded, jobs, queue, canvases, done, total, progress)
-            queue.append((j, i, window, masks(i, window)))
+            queue.append((j, i, window, valid))
     _flush(loaded, jobs, queue, canvases, done, total, progress)
     return [canvas.field() for canvas in canvases]
+
+
+def _alike(one: Windows, other: Windows) -> bool:
+    """Whether two windows can stand in one batch."""
+    return one.pixels.shape == other.pixels.shape and one.scale_m == other.scale_m
 
 
 def stack_windows(parts: Sequence[Windows]) -> Windows:
@@ -191,7 +223,7 @@ def check_output(model: Model, output: OutputSpec) -> Outcome[OutputSpec]:
 def _flush(
     loaded: Loaded,
     jobs: Sequence[Job],
-    queue: list[tuple[int, int, Windows, np.ndarray | None]],
+    queue: list[tuple[int, int, Windows, Valid]],
     canvases: Sequence[Canvas],
     done: int,
     total: int,
@@ -203,12 +235,12 @@ def _flush(
     model = jobs[queue[0][0]].plan.model
     batch = stack_windows([window for _, _, window, _ in queue])
     tokens: Tokens = encode(loaded, prepare(model, batch), model)
-    for k, (j, i, _, mask) in enumerate(queue):
+    for k, (j, i, _, valid) in enumerate(queue):
         cells = tokens.grid[k]
-        if mask is not None:
-            cells = np.where(mask[..., None], cells, np.float32(np.nan))
+        if valid.tokens is not None:
+            cells = np.where(valid.tokens[0, ..., None], cells, np.float32(np.nan))
         image = None if tokens.image is None else tokens.image[k]
-        canvases[j].add(i, cells, image)
+        canvases[j].add(i, cells, image, valid.missing)
     done += len(queue)
     queue.clear()
     if progress is not None:
@@ -216,43 +248,16 @@ def _flush(
     return done
 
 
-def _masks(ready: Job) -> Callable[[int, Windows], np.ndarray | None]:
-    """Which tokens of a window have a valid pixel, told from the pixels before any fill."""
-    planned = ready.plan
-    if planned.fill is None and not _own_resize(planned.model):
-
-        def from_window(i: int, window: Windows) -> np.ndarray | None:
-            mask = valid_tokens(window.pixels, planned.tiling.token_px)
-            return None if mask is None else mask[0]
-
-        return from_window
-    read = padded(planned, ready.read)
-    places = list(planned.tiling.windows())
-
-    def from_source(i: int, window: Windows) -> np.ndarray | None:
-        side = planned.roi.height if planned.input_prep == "resize" else planned.tiling.window_px
-        raw = read(*places[i], side, side)[None]
-        if planned.input_prep == "resize":
-            raw = resize(raw, planned.tiling.window_px)
-        mask = valid_tokens(raw, planned.tiling.token_px)
-        return None if mask is None else mask[0]
-
-    return from_source
-
-
 def _own_resize(model: Model) -> bool:
     """Whether the family's ``prepare`` resizes whole images itself, as its authors do."""
     return model.options.get("prepare") == "official"
 
 
-def _band_places(model: Model, found: Sequence[str]) -> tuple[int, ...]:
-    """Where the model's bands are in a patch; plans keep the model's own order."""
-    if len(found) == len(model.bands):
-        return tuple(range(len(found)))
-    outcome = match_bands(model.bands, found, error=ModelError, where="the patch")
-    if isinstance(outcome, Failure):
-        raise outcome.failure()
-    return outcome.unwrap()
+def _band_places(planned: RoiPlan, found: Sequence[str]) -> Outcome[tuple[int, ...]]:
+    """Where the model's bands are in a patch. A source's own names stand in the model's order."""
+    if tuple(found) == tuple(band for one in planned.fetches for band in one.bands):
+        return Success(tuple(range(len(found))))
+    return match_bands(planned.model.bands, found, error=ModelError, where="the patch")
 
 
 def _names(fetches: Sequence[FetchPlan]) -> str:

@@ -20,11 +20,14 @@ class Field:
         ``(h, w, D)`` float32; NaN where no pixel of a cell is valid.
     image : ndarray or None
         ``(D',)`` the authors' image-level vector, over several windows their mean weighted by
-        the area inside the ROI.
+        the valid cells of the ROI in each.
+    missing : float
+        Share of the values that the model saw which were missing, and were filled.
     """
 
     cells: np.ndarray
     image: np.ndarray | None = None
+    missing: float = 0.0
 
     @property
     def valid(self) -> np.ndarray:
@@ -41,9 +44,13 @@ class Canvas:
         self._counts = np.zeros(tiling.cells, dtype=np.int32) if tiling.overlap else None
         self._image: np.ndarray | None = None
         self._weight = 0.0
+        self._missing = 0.0
 
-    def add(self, index: int, tokens: np.ndarray, image: np.ndarray | None) -> None:
+    def add(
+        self, index: int, tokens: np.ndarray, image: np.ndarray | None, missing: float = 0.0
+    ) -> None:
         """Lay the tokens ``(h, w, D)`` of window ``index``; NaN tokens are left out."""
+        self._missing += missing
         own, part = self._tiling.spans(index)
         if self._counts is None:
             self._cells[own] = tokens[part]
@@ -56,8 +63,8 @@ class Canvas:
             again = ok & (counts > 0)
             cells[again] += fresh[again]
             counts += ok
-        if image is not None and np.isfinite(image).all():
-            area = float(tokens[part].shape[0] * tokens[part].shape[1])
+        area = float(np.isfinite(tokens[part][..., 0]).sum())
+        if image is not None and area and np.isfinite(image).all():
             weighted = image.astype(np.float64) * area
             self._image = weighted if self._image is None else self._image + weighted
             self._weight += area
@@ -70,7 +77,7 @@ class Canvas:
         image = None
         if self._image is not None:
             image = (self._image / self._weight).astype(np.float32)
-        return Field(cells, image)
+        return Field(cells, image, self._missing / len(self._tiling))
 
 
 def pool(field: Field, how: str) -> np.ndarray:
@@ -98,14 +105,14 @@ def seam_ratio(cells: np.ndarray, tiling: Tiling) -> float | None:
     """Mean step between neighbouring cells across window borders, over the mean step inside.
 
     1 means that borders do not show. None with a single window, or without both kinds of step.
+    With overlap, a border is where a window begins.
     """
     across: list[np.ndarray] = []
     inside: list[np.ndarray] = []
     for axis, windows in ((0, tiling.rows), (1, tiling.cols)):
         step = np.linalg.norm(np.diff(cells, axis=axis), axis=-1)
         border = np.zeros(step.shape[axis], dtype=bool)
-        if not tiling.overlap:
-            border[[f - 1 for f in windows.firsts[1:] if 0 < f <= len(border)]] = True
+        border[[f - 1 for f in windows.firsts if 0 < f <= len(border)]] = True
         steps = np.moveaxis(step, axis, 0)
         across.append(steps[border].ravel())
         inside.append(steps[~border].ravel())

@@ -209,7 +209,8 @@ def _laid_out(
         )
         for item, source in zip(model.inputs, sources, strict=True)
     )  # fmt: skip
-    fill = sensor.fill_value if sensor else None
+    # NaN is the authors' own rule, spelled by the caller.
+    fill = sensor.fill_value if sensor and not math.isnan(sensor.fill_value) else None
     return Success(replace(plan, fetches=fetches, fill=fill, temporal=temporal))
 
 
@@ -338,16 +339,17 @@ def plan_frames(
 ) -> Outcome[tuple[Frame, ...]]:
     """The windows of dates that the model's inputs are composited over.
 
-    Fails with SpecError where imagery lacks a temporal, or an undated source is given one.
+    Fails with SpecError for an invalid temporal, where imagery lacks one, or where an undated
+    source, or a model of cadence "none", is given one.
     """
+    if temporal is not None and isinstance(found := specs.check_temporal(temporal), Failure):
+        return found
     dated = any(source.dated for source in sources) and cadence.kind != "none"
     if not dated:
-        if temporal is not None and sources and cadence.kind != "none":
+        if temporal is not None:
+            what = sources[0].collection if sources and cadence.kind != "none" else "the model"
             return Failure(
-                SpecError(
-                    f"{sources[0].collection} has no dates, so it cannot honour temporal; "
-                    "leave temporal out"
-                )
+                SpecError(f"{what} has no dates, so it cannot honour temporal; leave temporal out")
             )
         return Success(())
     if temporal is None:
@@ -357,7 +359,7 @@ def plan_frames(
                 "temporal=TemporalSpec.range('2022-06-01', '2022-09-01') or TemporalSpec.year(2022)"
             )
         )
-    return specs.check_temporal(temporal).bind(lambda valid: _bins(cadence, valid))
+    return _bins(cadence, temporal)
 
 
 def _bins(cadence: Cadence, temporal: TemporalSpec) -> Outcome[tuple[Frame, ...]]:

@@ -72,15 +72,29 @@ def padded_fraction(plan: RoiPlan) -> float:
     return max(0.0, 1.0 - real / (extent[2] * extent[3]))
 
 
-def valid_tokens(pixels: np.ndarray, token_px: int) -> np.ndarray | None:
-    """``(B, h, w)`` bool: whether any pixel of a token is there; None where every pixel is.
+@dataclass(frozen=True, slots=True)
+class Valid:
+    """What is there of the pixels of some windows.
 
-    ``pixels`` is ``(B, T, C, H, W)``; a pixel is there if any band of any date is.
+    Parameters
+    ----------
+    tokens : ndarray or None
+        ``(B, h, w)`` bool: whether any pixel of a token is there; None where every value is.
+    missing : float
+        Share of the values, over bands and dates, that are not there.
     """
+
+    tokens: np.ndarray | None
+    missing: float
+
+
+def valid_tokens(pixels: np.ndarray, token_px: int) -> Valid:
+    """What is there of ``(B, T, C, H, W)`` pixels; a pixel is if any band of any date is."""
     finite = np.isfinite(pixels)
     if finite.all():
-        return None
+        return Valid(None, 0.0)
     there = finite.any(axis=(1, 2))
     batch, height, width = there.shape
     blocks = there.reshape(batch, height // token_px, token_px, width // token_px, token_px)
-    return np.asarray(blocks.any(axis=(2, 4)))
+    missing = 1 - np.count_nonzero(finite) / finite.size
+    return Valid(np.asarray(blocks.any(axis=(2, 4))), missing)
