@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import rioxarray  # noqa: F401  # for .rio
+import xarray as xr
 
 from rs_embed import Embedding, ModelChoice, OutputSpec, PointBuffer, TemporalSpec, get_embedding
 from rs_embed.core.model import Model, ModelSpec
+from rs_embed.core.plan import midpoint
 from rs_embed.core.result import unwrap_or_raise
-from rs_embed.embedders.catalog import MODEL_SPECS, find_model
+from rs_embed.embedders.catalog import find_model
 from rs_embed.parity import write_checkpoint
+from rs_embed.pipeline import fetch, plan
+from rs_embed.providers.memory import MemoryProvider
 
 SEASON = TemporalSpec.range("2022-06-01", "2022-09-01")
 PLACE = (121.5, 31.2)
@@ -44,15 +50,38 @@ def square(model: Model, side_px: int, *, lon=PLACE[0], lat=PLACE[1]) -> PointBu
 
 def embed(choice: ModelChoice, spatial: PointBuffer, output: OutputSpec | None = None) -> Embedding:
     """The embedding of a place in the memory provider's world."""
-    dated = resolved(choice).cadence.kind != "none"
     return get_embedding(
         choice,
         spatial=spatial,
-        temporal=SEASON if dated else None,
+        temporal=season(resolved(choice)),
         output=output or OutputSpec.grid(),
         backend="memory",
         device="cpu",
     )
+
+
+def array_of(choice: ModelChoice, spatial: PointBuffer) -> tuple[xr.DataArray, dict[str, str]]:
+    """The same pixels as a user's own array, and the units of its bands."""
+    model, provider = resolved(choice), MemoryProvider()
+    planned = unwrap_or_raise(plan(model, spatial, season(model), provider))
+    # The region alone: what windows would see around it is not the array's to give.
+    fetches = tuple(replace(one, grid=planned.roi) for one in planned.fetches)
+    patch = unwrap_or_raise(fetch(replace(planned, fetches=fetches), provider))
+    array = xr.DataArray(
+        patch.data,
+        dims=("time", "band", "y", "x"),
+        coords={"band": list(patch.bands), "y": planned.roi.y(), "x": planned.roi.x()},
+    ).rio.write_crs(planned.roi.crs)
+    units = dict(zip(patch.bands, patch.units, strict=True))
+    if len(patch.frames) < 2:
+        return array.isel(time=0), units
+    days = [np.datetime64(midpoint(frame), "ns") for frame in patch.frames]
+    return array.assign_coords(time=days), units
+
+
+def season(model: Model) -> TemporalSpec | None:
+    """The dates to ask for; None where a model has no time."""
+    return None if model.cadence.kind == "none" else SEASON
 
 
 def main(choices: str, out: str) -> None:
@@ -63,8 +92,6 @@ def main(choices: str, out: str) -> None:
         arrays[name] = embed(choice, square(model, model.window_px)).data.values
     np.savez(out, **arrays)
 
-
-__all__ = ["MODEL_SPECS", "embed", "resolved", "smallest", "square"]
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
