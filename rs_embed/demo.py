@@ -11,13 +11,17 @@ import numpy as np
 
 from rs_embed.api import sample_scene
 from rs_embed.core.errors import ModelError
+from rs_embed.core.model import ModelChoice
 
 if TYPE_CHECKING:
     import xarray
+    from matplotlib.axes import Axes
 
 CLASSES = 4
-# Reflectance that is shown as white; the scene is bright steppe around dark water.
-_WHITE = 0.25
+MODEL = ModelChoice("mosaiks", options={"token_px": 4})
+"""Cells of 40 m: small enough that the drainage lines of the scene have cells of their own."""
+
+_GREEN, _DARK, _PALE, _PLAIN = "#5b8c3e", "#5a4634", "#e3cf9e", "#a98660"
 
 
 def run_demo(
@@ -53,87 +57,116 @@ def run_demo(
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     scene = sample_scene()
-    grid = scene.rsembed.embed("mosaiks", progress=progress)
-    size = " x ".join(map(str, grid.shape[1:]))
-    grid.rsembed.to_cog(folder / "embedding.tif")
-    yield folder / "embedding.tif", f"the embedding, {grid.shape[0]} features, {size} cells, COG"
-    grid.rsembed.save(folder / "embedding.nc")
-    yield folder / "embedding.nc", "the same as netCDF, with all that made it"
+    grid = scene.rsembed.embed(MODEL, progress=progress)
+    rows, columns = grid.shape[1:]
+    told = f"{grid.shape[0]} features in {rows} x {columns} cells of {grid.rio.resolution()[0]:g} m"
+    yield grid.rsembed.to_cog(folder / "embedding.tif"), f"{told}, EPSG:32719, COG"
+    yield grid.rsembed.save(folder / "embedding.nc"), "the same as netCDF, with all that made it"
     labels = grid.rsembed.kmeans(CLASSES)
-    labels.astype("uint8").rio.to_raster(folder / "classes.tif")
-    yield folder / "classes.tif", f"k-means of the embedding, {CLASSES} classes"
+    labels.rio.write_nodata(255).astype("uint8").rio.to_raster(folder / "classes.tif")
+    yield folder / "classes.tif", f"its cells in {CLASSES} clusters by k-means, GeoTIFF"
     if pictures:
-        components = grid.rsembed.pca(3)
-        draw_components(scene, components, folder / "components.png")
-        yield folder / "components.png", "true colour beside the first three principal components"
+        picture = folder / "components.png"
+        draw_components(scene, grid.rsembed.pca(3), picture)
+        yield picture, "true colour beside the embedding's first three principal components"
         draw_classes(scene, labels, folder / "classes.png")
-        yield folder / "classes.png", "true colour beside the classes"
+        yield folder / "classes.png", "true colour beside the clusters"
 
 
 def true_colour(scene: xarray.DataArray) -> np.ndarray:
-    """``(H, W, 3)`` in 0..1 of the scene's red, green and blue, gamma 1/1.4."""
-    rgb = scene.sel(band=["B4", "B3", "B2"]).transpose("y", "x", "band").astype("float32") / 1e4
-    return np.asarray(np.clip(rgb / _WHITE, 0, 1) ** (1 / 1.4))
+    """``(H, W, 3)`` in 0..1: red, green and blue, each from its 0.5th to its 99.5th percentile."""
+    rgb = np.asarray(scene.sel(band=["B4", "B3", "B2"]).transpose("y", "x", "band"), dtype=float)
+    low, high = np.percentile(rgb, [0.5, 99.5], axis=(0, 1))
+    return np.asarray(np.clip((rgb - low) / (high - low), 0, 1))
 
 
 def draw_components(scene: xarray.DataArray, components: xarray.DataArray, path: Path) -> None:
     """Two panels: the scene, and its embedding's principal components as red, green and blue."""
     from rs_embed.plotting import stretch
 
-    _two_panels(
-        scene,
-        stretch(components),
-        ("True colour", "Embedding, principal components 1–3"),
-        path,
-        components,
-    )
+    title = f"Embedding, principal components 1–3, cells of {_step(components):g} m"
+    _draw(scene, components, stretch(components), title, path)
 
 
 def draw_classes(scene: xarray.DataArray, labels: xarray.DataArray, path: Path) -> None:
-    """Two panels: the scene, and the classes of its embedding, coloured as the ground below them."""
-    _two_panels(
-        scene,
-        _class_colours(scene, labels)[np.asarray(labels)],
-        ("True colour", f"k-means of the embedding, k = {CLASSES}"),
-        path,
-        labels,
-    )
+    """Two panels: the scene, and the clusters of its embedding with what the ground below is."""
+    from matplotlib.colors import to_rgb
+    from matplotlib.patches import Patch
+
+    colours, names = _described(scene, labels)
+    image = np.array([to_rgb(colour) for colour in colours])[np.asarray(labels)]
+    legend = [Patch(color=c, label=n) for c, n in zip(colours, names, strict=True)]
+    title = f"k-means of the embedding, k = {CLASSES}"
+    _draw(scene, labels, image, title, path, legend)
 
 
-def _class_colours(scene: xarray.DataArray, labels: xarray.DataArray) -> np.ndarray:
-    """Four well-apart colours, dark to bright as the ground of each class is in the infrared."""
-    nir = scene.sel(band="B8").interp(y=labels.y, x=labels.x, method="nearest")
-    means = [float(nir.where(labels == k).mean()) for k in range(CLASSES)]
-    palette = np.array(
-        [[0.11, 0.31, 0.55], [0.45, 0.36, 0.28], [0.78, 0.66, 0.43], [0.35, 0.60, 0.27]]
-    )
-    colours = np.empty_like(palette)
-    colours[np.argsort(means)] = palette
-    return colours
+def _described(scene: xarray.DataArray, labels: xarray.DataArray) -> tuple[list[str], list[str]]:
+    """A colour and a name for each cluster, from the mean reflectance of its ground."""
+    step = round(_step(labels) / _step(scene))
+    cells = scene.astype("float32").coarsen(y=step, x=step, boundary="trim").mean() / 1e4
+    means = {
+        band: [
+            float(cells.sel(band=band).values[np.asarray(labels) == k].mean())
+            for k in range(CLASSES)
+        ]
+        for band in ("B4", "B8", "B11")
+    }
+    red, nir, swir = (np.array(means[band]) for band in ("B4", "B8", "B11"))
+    ndvi = (nir - red) / (nir + red)
+    green = int(ndvi.argmax())
+    rest = [k for k in np.argsort(swir) if k != green]
+    looks = {green: (_GREEN, "greenest")}
+    for k, look in zip(
+        rest, ((_DARK, "darkest"), (_PLAIN, "between"), (_PALE, "brightest")), strict=True
+    ):
+        looks[int(k)] = look
+    share = [float((np.asarray(labels) == k).mean()) for k in range(CLASSES)]
+    names = [
+        f"{looks[k][1]}: NDVI {ndvi[k]:.2f}, SWIR {swir[k]:.2f}, {share[k]:.0%}"
+        for k in range(CLASSES)
+    ]
+    return [looks[k][0] for k in range(CLASSES)], names
 
 
-def _two_panels(
+def _draw(
     scene: xarray.DataArray,
-    right: np.ndarray,
-    titles: tuple[str, str],
-    path: Path,
     cells: xarray.DataArray,
+    image: np.ndarray,
+    title: str,
+    path: Path,
+    legend: list[Any] | None = None,
 ) -> None:
+    """The scene on the left, an image of its cells on the right, on one map frame."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.1), layout="constrained", dpi=150)
+    figure = Figure(figsize=(12, 4.75 if legend else 4.4), layout="constrained", dpi=120)
     FigureCanvasAgg(figure)
-    panels: Any = figure.subplots(1, 2, sharex=True, sharey=True)
-    for panel, image, array, title in zip(
-        panels, (true_colour(scene), right), (scene, cells), titles, strict=True
-    ):
-        west, south, east, north = (v / 1000 for v in array.rio.bounds())
-        panel.imshow(image, extent=(west, east, south, north), interpolation="nearest")
-        panel.set_title(title, fontsize=11)
-        panel.set_xlabel("easting, km")
-    panels[0].set_ylabel("northing, km (EPSG:32719)")
-    figure.text(
-        0.995, 0.01, "modified Copernicus Sentinel data", ha="right", fontsize=7, color="0.4"
-    )
-    figure.savefig(path)
+    left, right = figure.subplots(1, 2, sharex=True, sharey=True)
+    _panel(left, scene, true_colour(scene), "Sentinel-2, true colour")
+    _panel(right, cells, image, title)
+    left.set_ylabel("northing, km (EPSG:32719)")
+    if legend:
+        figure.legend(
+            handles=legend, loc="outside lower center", ncols=len(legend), frameon=False, fontsize=9
+        )
+    left.annotate(
+        "modified Copernicus Sentinel data", (0.01, 0.02), xycoords="axes fraction", color="w",
+        fontsize=7,
+    )  # fmt: skip
+    # Without the date and version of the writer, equal pictures are equal files.
+    figure.savefig(path, metadata={"Software": None})
+
+
+def _panel(panel: Axes, array: xarray.DataArray, image: np.ndarray, title: str) -> None:
+    west, south, east, north = (value / 1000 for value in array.rio.bounds())
+    panel.imshow(image, extent=(west, east, south, north), interpolation="nearest")
+    panel.set_title(title, fontsize=11)
+    panel.set_xlabel("easting, km")
+    panel.tick_params(labelsize=8)
+    panel.ticklabel_format(useOffset=False)
+
+
+def _step(array: xarray.DataArray) -> float:
+    """Metres a pixel."""
+    return float(array.rio.resolution()[0])
