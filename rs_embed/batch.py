@@ -11,9 +11,10 @@ from returns.result import Failure, Success
 from rs_embed.core import specs
 from rs_embed.core.embedding import Embedding
 from rs_embed.core.errors import SpecError
+from rs_embed.core.grid import Grid
 from rs_embed.core.model import Model, ModelChoice
 from rs_embed.core.patch import Patch, stack_patches
-from rs_embed.core.plan import FetchPlan, RoiPlan, fingerprint
+from rs_embed.core.plan import FetchPlan, RoiPlan
 from rs_embed.core.result import Outcome, caused, collect
 from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
 from rs_embed.describe import finish
@@ -23,6 +24,7 @@ from rs_embed.pipeline import Job, Progress, check_output, encode_jobs, job, pla
 from rs_embed.providers.auto import choose_provider
 from rs_embed.providers.base import Provider
 
+Key = tuple[Grid, tuple[str, ...]]
 # Pixel values fetched ahead and held at once: 256 MB of float32.
 _GROUP_VALUES = 64_000_000
 
@@ -99,7 +101,7 @@ def _embed(
     extra = {"backend": provider.name, **_scale_note(model, sensor)}
 
     def run(loaded: Loaded) -> list[Outcome[Embedding]]:
-        results: dict[str, Outcome[Embedding]] = {}
+        results: dict[Key, Outcome[Embedding]] = {}
         total = sum(len(planned.tiling) for planned in distinct.values())
         before = 0
         for keys, jobs in _groups(distinct, provider):
@@ -131,15 +133,15 @@ def _counted(progress: Progress | None, before: int, total: int) -> Progress | N
 
 
 def _groups(
-    plans: dict[str, RoiPlan], provider: Provider
-) -> Iterator[tuple[list[str], list[Outcome[Job]]]]:
+    plans: dict[Key, RoiPlan], provider: Provider
+) -> Iterator[tuple[list[Key], list[Outcome[Job]]]]:
     """Jobs in groups small enough to hold; the next group is fetched while one is run."""
     groups = list(_by_size(plans))
-    with ThreadPoolExecutor(max(1, provider.workers)) as pool:
-        if provider.workers <= 1:
-            for group in groups:
-                yield list(group), _jobs(group, provider.fetch)
-            return
+    if provider.workers <= 1:
+        for group in groups:
+            yield list(group), _jobs(group, provider.fetch)
+        return
+    with ThreadPoolExecutor(provider.workers) as pool:
         ahead = _submit(pool, groups[0], provider)
         for i, group in enumerate(groups):
             futures, ahead = ahead, {}
@@ -149,7 +151,7 @@ def _groups(
 
 
 def _jobs(
-    group: dict[str, RoiPlan], fetch: Callable[[FetchPlan], Outcome[Patch]]
+    group: dict[Key, RoiPlan], fetch: Callable[[FetchPlan], Outcome[Patch]]
 ) -> list[Outcome[Job]]:
     """The jobs of a group, each distinct fetch made once."""
     done: dict[str, Outcome[Patch]] = {}
@@ -168,18 +170,18 @@ def _jobs(
 
 
 def _submit(
-    pool: ThreadPoolExecutor, group: dict[str, RoiPlan], provider: Provider
+    pool: ThreadPoolExecutor, group: dict[Key, RoiPlan], provider: Provider
 ) -> dict[str, Future[Outcome[Patch]]]:
     fetches = {one.fingerprint: one for planned in group.values() for one in planned.fetches}
     return {key: pool.submit(provider.fetch, one) for key, one in fetches.items()}
 
 
-def _by_size(plans: dict[str, RoiPlan]) -> Iterator[dict[str, RoiPlan]]:
+def _by_size(plans: dict[Key, RoiPlan]) -> Iterator[dict[Key, RoiPlan]]:
     # Regions that see the same pixels stay together, so that these are fetched once.
-    alike: dict[tuple[str, ...], dict[str, RoiPlan]] = {}
+    alike: dict[tuple[str, ...], dict[Key, RoiPlan]] = {}
     for key, planned in plans.items():
         alike.setdefault(tuple(f.fingerprint for f in planned.fetches), {})[key] = planned
-    group: dict[str, RoiPlan] = {}
+    group: dict[Key, RoiPlan] = {}
     held = 0
     for members in alike.values():
         size = sum(
@@ -195,11 +197,9 @@ def _by_size(plans: dict[str, RoiPlan]) -> Iterator[dict[str, RoiPlan]]:
         yield group
 
 
-def _key(planned: RoiPlan) -> str:
+def _key(planned: RoiPlan) -> Key:
     """Two ROIs with one key have the same embedding."""
-    return fingerprint(
-        {"roi": planned.roi.to_json(), "fetches": [f.fingerprint for f in planned.fetches]}
-    )
+    return planned.roi, tuple(one.fingerprint for one in planned.fetches)
 
 
 def _scale_note(model: Model, sensor: SensorSpec | None) -> dict[str, Any]:

@@ -91,3 +91,17 @@ def place_encode(network: None, arrays: dict[str, np.ndarray], model: Model) -> 
 def day_of(text: str) -> int:
     """The day number of a date, as the toys report it."""
     return dt.date.fromisoformat(text).toordinal()
+
+
+def trivial_prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:
+    """The pixels as they are."""
+    return {"pixels": windows.pixels}
+
+
+def trivial_encode(network: None, arrays: dict[str, np.ndarray], model: Model) -> Tokens:
+    """Tokens of zeros, whose first feature is the first pixel of the window."""
+    pixels = arrays["pixels"]
+    side = model.window_px // model.token_px
+    grid = np.zeros((len(pixels), side, side, model.dim), dtype=np.float32)
+    grid[..., 0] = pixels[:, 0, 0, 0, 0, None, None]
+    return Tokens(grid)
