@@ -1,0 +1,203 @@
+"""The grid a model works on over an array: its own corner where it is true, else UTM."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
+from returns.result import Failure
+
+from rs_embed import sample_scene
+from rs_embed.core.crs import project
+from rs_embed.core.grid import Grid
+from rs_embed.core.result import unwrap_or_raise
+from rs_embed.rasters import Raster, ground_step
+from rs_embed.reading import read_xarray, working_grid
+
+SCENE = Grid("EPSG:32719", Affine(10, 0, 600000, 0, -10, 4700020), (200, 300))
+
+
+def over(grid: Grid) -> Raster:
+    """A raster of running numbers on a grid."""
+    numbers = np.arange(grid.height * grid.width, dtype=np.float32).reshape(1, *grid.shape)
+    array = xr.DataArray(
+        numbers,
+        dims=("band", "y", "x"),
+        coords={"band": ["B2"], "y": grid.y(), "x": grid.x()},
+        attrs={"crs": grid.crs, "units": "reflectance"},
+    )
+    return unwrap_or_raise(read_xarray(array))
+
+
+def work(raster: Raster, scale_m: float) -> tuple[Grid, dict[str, Any]]:
+    return unwrap_or_raise(working_grid(raster, scale_m))
+
+
+@pytest.fixture(scope="module")
+def scene() -> Raster:
+    return unwrap_or_raise(read_xarray(sample_scene()))
+
+
+class TestOwnCorner:
+    def test_the_scene_keeps_its_own_pixels(self, scene):
+        grid, notes = work(scene, 10)
+        assert (grid, notes) == (SCENE, {})
+        assert np.array_equal(scene.read(grid)[0], sample_scene().values)
+
+    def test_three_by_three_pixels_of_the_scene(self, scene):
+        grid, notes = work(scene, 30)
+        assert grid == Grid("EPSG:32719", Affine(30, 0, 600000, 0, -30, 4700020), (67, 100))
+        assert notes == {"area_averaged": 3}
+        coarse = scene.read(grid)[0]
+        by_hand = sample_scene().values[:, :198].reshape(6, 66, 3, 100, 3).mean(axis=(2, 4))
+        np.testing.assert_allclose(coarse[:, :66], by_hand, rtol=1e-6)
+        # The last row of cells has two rows of pixels; the third is missing, not zero.
+        last = sample_scene().values[:, 198:].reshape(6, 2, 100, 3).mean(axis=(1, 3))
+        np.testing.assert_allclose(coarse[:, 66], last, rtol=1e-6)
+
+    def test_a_step_within_a_thousandth_is_the_same(self):
+        grid = Grid("EPSG:32719", Affine(10.005, 0, 600000, 0, -10.005, 4700020), (30, 40))
+        raster = over(grid)
+        assert work(raster, 10) == (raster.grid, {})
+        assert raster.grid.step == pytest.approx((10.005, 10.005), rel=1e-9)
+
+    def test_another_step_is_resampled_from_the_corner_and_told(self, scene):
+        grid, notes = work(scene, 15)
+        assert grid == Grid("EPSG:32719", Affine(15, 0, 600000, 0, -15, 4700020), (133, 200))
+        assert notes == {"resampled": "nearest, 10 m to 15 m"}
+        nearest = scene.read(grid)[0]
+        rows, cols = (np.floor((np.arange(n) + 0.5) * 1.5).astype(int) for n in grid.shape)
+        assert np.array_equal(nearest, sample_scene().values[:, rows][:, :, cols])
+
+    @pytest.mark.parametrize(("scale", "word"), [(25.0, "finer"), (4.0, "coarser")])
+    def test_a_scale_far_off_is_told(self, scene, scale, word):
+        _, notes = work(scene, scale)
+        assert word in notes["resolution"]
+        assert "resampled" in notes
+
+    def test_oblong_pixels(self):
+        grid = Grid("EPSG:32719", Affine(5, 0, 600000, 0, -10, 4700020), (20, 40))
+        target, notes = work(over(grid), 10)
+        assert target.shape == (20, 20)
+        assert notes["resampled"] == "nearest, 5 x 10 m to 10 m"
+
+    @given(
+        step=st.floats(3, 60), scale=st.sampled_from([10.0, 30.0]), height=st.integers(1, 90),
+        width=st.integers(1, 90),
+    )  # fmt: skip
+    def test_cells_cover_the_array_to_half_a_cell(self, step, scale, height, width):
+        source = Grid("EPSG:32719", Affine(step, 0, 600000, 0, -step, 4700020), (height, width))
+        raster = Raster(lambda *_: np.empty(0), source, ("B2",), ("reflectance",))
+        grid, _ = work(raster, scale)
+        assert grid.transform.c == 600000
+        assert grid.transform.f == 4700020
+        for have, want in zip(grid.bounds, source.bounds, strict=True):
+            # A single cell may be wider than the array.
+            slack = grid.step[0] / 2 if min(source.shape) * step >= scale else grid.step[0]
+            assert abs(have - want) <= slack * (1 + 1e-9)
+
+
+class TestWarped:
+    STEP = 8.983152841195215e-05
+
+    def test_degrees_go_to_utm(self):
+        source = Grid(
+            "EPSG:4326",
+            Affine(self.STEP, 0, -0.7818936232976315, 0, -self.STEP, 38.12881257139627),
+            (384, 384),
+        )
+        raster = over(source)
+        grid, notes = work(raster, 10)
+        assert grid.crs == "EPSG:32630"
+        assert grid.transform.c % 10 == 0
+        assert grid.transform.f % 10 == 0
+        assert notes["warped_from"] == "EPSG:4326"
+        assert notes["resampled"].startswith("nearest")
+        read = raster.read(grid)[0, 0]
+        # By hand: the pixel of each cell's centre; what lies outside the array is missing.
+        x, y = np.meshgrid(grid.x(), grid.y())
+        lon, lat = project(x.ravel(), y.ravel(), grid.crs, "EPSG:4326")
+        col = np.floor((lon - source.transform.c) / self.STEP).astype(int).reshape(grid.shape)
+        row = np.floor((source.transform.f - lat) / self.STEP).astype(int).reshape(grid.shape)
+        inside = (col >= 0) & (col < 384) & (row >= 0) & (row < 384)
+        assert np.array_equal(np.isnan(read), ~inside)
+        assert np.array_equal(read[inside], (row * 384 + col)[inside].astype(np.float32))
+        assert 0.01 < (~inside).mean() < 0.1
+
+    def test_it_is_the_smallest_rectangle_that_covers(self):
+        source = Grid("EPSG:4326", Affine(1e-4, 0, 2.9, 0, -1e-4, 41.6), (300, 400))
+        grid, _ = work(over(source), 10)
+        west, south, east, north = source.bounds
+        t = np.linspace(0, 1, 500)
+        lon = np.concatenate(
+            [west + t * (east - west)] * 2 + [np.full(500, west), np.full(500, east)]
+        )
+        lat = np.concatenate(
+            [np.full(500, north), np.full(500, south), *[south + t * (north - south)] * 2]
+        )
+        x, y = project(lon, lat, "EPSG:4326", grid.crs)
+        left, bottom, right, top = grid.bounds
+        assert 0 <= x.min() - left < 10
+        assert 0 <= right - x.max() < 10
+        assert 0 <= y.min() - bottom < 10
+        assert 0 <= top - y.max() < 10
+
+    def test_southern_northings_are_counted_from_the_equator(self):
+        source = Grid("EPSG:4326", Affine(1e-4, 0, -67.66, 0, -1e-4, -47.84), (50, 50))
+        grid, _ = work(over(source), 30)
+        assert grid.crs == "EPSG:32719"
+        assert (grid.transform.f - 10_000_000) % 30 == 0
+
+    @pytest.mark.parametrize(
+        ("crs", "x", "y"), [("EPSG:3857", 333958.0, 5146011.0), ("EPSG:2263", 987000.0, 210000.0)]
+    )
+    def test_projections_that_are_not_metres(self, crs, x, y):
+        source = Grid(crs, Affine(10, 0, x, 0, -10, y), (100, 100))
+        grid, notes = work(over(source), 10)
+        assert grid.crs.startswith("EPSG:326")
+        assert notes["warped_from"] == crs
+        # The same ground, so the extent on it is the extent in pixels times their true size.
+        assert grid.width == pytest.approx(100 * ground_step(source) / 10, rel=0.05)
+
+    def test_mercator_is_true_at_the_equator_alone(self):
+        near = Grid("EPSG:3857", Affine(10, 0, 1000000, 0, -10, 5000), (100, 100))
+        assert work(over(near), 10) == (near, {})
+
+    def test_feet_of_a_third_of_the_scale_are_averaged(self):
+        source = Grid("EPSG:2263", Affine(3.2808, 0, 987000, 0, -3.2808, 210000), (120, 120))
+        _, notes = work(over(source), 10)
+        assert notes["area_averaged"] == 10
+
+    def test_longitudes_beyond_180(self):
+        source = Grid("EPSG:4326", Affine(1e-4, 0, 190.0, 0, -1e-4, 10.0), (50, 50))
+        raster = over(source)
+        grid, _ = work(raster, 10)
+        assert grid.crs == "EPSG:32602"
+
+    def test_wider_than_a_zone(self):
+        source = Grid("EPSG:4326", Affine(0.1, 0, 0.0, 0, -0.1, 45.0), (20, 90))
+        outcome = working_grid(over(source), 10)
+        assert isinstance(outcome, Failure)
+        assert "split it" in str(outcome.failure())
+
+
+def test_a_south_up_scene_gives_the_same(scene):
+    turned = unwrap_or_raise(read_xarray(sample_scene().isel(y=slice(None, None, -1))))
+    assert work(turned, 30) == work(scene, 30)
+    grid, _ = work(scene, 30)
+    assert np.array_equal(turned.read(grid), scene.read(grid))
+
+
+def test_the_corner_of_the_scene_is_on_the_lattice():
+    # (4,700,020 - 10,000,000) is a multiple of 10, counted from the equator.
+    import rasterio
+
+    with rasterio.open(str(files("rs_embed.data") / "patagonia_s2_6band.tif")) as source:
+        assert source.transform.f == 4700020
+        assert (source.transform.f - 10_000_000) % 10 == 0
