@@ -88,6 +88,14 @@ def locate(
     return installed("huggingface_hub").bind(lambda _: _published_file(record, agree, timeout_s))
 
 
+def find_kept(record: WeightRecord) -> Path | None:
+    """The published file where it lies on this machine, found without any request, or None."""
+    if record.repo is not None:
+        return hub_cached(record)
+    target = weights_home() / "files" / _kept_as(record)
+    return target if target.exists() else None
+
+
 def provenance(record: WeightRecord | None, path: Path) -> dict[str, str | int | bool | None]:
     """What is known of a located file, for ``meta``; a local file is told by name and hash only.
 
@@ -189,13 +197,14 @@ def _agreement(record: WeightRecord, consent: Consent, model: str) -> Agree:
 
 
 def _published_file(record: WeightRecord, agree: Agree, timeout_s: float) -> Outcome[Path]:
-    if record.repo is not None:
-        here = hub_cached(record)
-        found = Success(here) if here else hub_fetch(record, agree, timeout_s)
+    here = find_kept(record)
+    if here is not None:
+        found: Outcome[Path] = Success(here)
+    elif record.repo is not None:
+        found = hub_fetch(record, agree, timeout_s)
     else:
         target = weights_home() / "files" / _kept_as(record)
-        here = target if target.exists() else None
-        found = Success(target) if here else url_fetch(record, target, agree, timeout_s)
+        found = url_fetch(record, target, agree, timeout_s)
     return found.bind(lambda path: _checked(record, path, fresh=here is None))
 
 
