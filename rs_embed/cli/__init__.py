@@ -5,6 +5,13 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line; installed as ``rs-embed``."""
-    from rs_embed.cli.app import run
+    try:
+        from rs_embed.cli.app import run
 
-    run()
+        run()
+    except KeyboardInterrupt:
+        import sys
+
+        # Here too, since the modules above take a moment to load.
+        print("interrupted", file=sys.stderr)
+        raise SystemExit(130) from None

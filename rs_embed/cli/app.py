@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +15,8 @@ from rs_embed.core.errors import RsEmbedError
 
 app = typer.Typer(
     name="rs-embed",
-    help="Embeddings of remote-sensing foundation models for any place, any time and any raster.",
+    epilog="Start with `rs-embed demo`. Exit codes: 0 done, 1 failed, 2 wrong usage, "
+    "130 interrupted.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -24,22 +27,79 @@ weights_app = typer.Typer(
 )
 app.add_typer(weights_app, name="weights")
 
-ModelArg = Annotated[str, typer.Argument(help="A model id, alias, or id:variant.", metavar="MODEL")]
-ModelOpt = Annotated[str, typer.Option("--model", "-m", help="A model id, alias, or id:variant.")]
+
+def _model_names(incomplete: str) -> list[str]:
+    """Ids, and ids with a variant, that continue what was typed."""
+    from rs_embed.embedders.catalog import MODEL_SPECS
+
+    names = [
+        name
+        for spec in MODEL_SPECS.values()
+        for name in (spec.id, *(f"{spec.id}:{v.name}" for v in spec.variants))
+    ]
+    return [name for name in names if name.startswith(incomplete.lower())]
+
+
+ModelArg = Annotated[
+    str,
+    typer.Argument(
+        help="A model id, alias, or id:variant.", metavar="MODEL", autocompletion=_model_names
+    ),
+]
+ModelOpt = Annotated[
+    str,
+    typer.Option(
+        "--model", "-m", help="A model id, alias, or id:variant.", autocompletion=_model_names
+    ),
+]
+ModalityOpt = Annotated[
+    str | None, typer.Option(help="What the model is given; `rs-embed info MODEL` lists them.")
+]
+BandsOpt = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--bands",
+        metavar="WANTED=HAVE",
+        help="Stand-in for a band, as B8A=B8; repeatable. Or names of unnamed bands, as B4,B3,B2.",
+    ),
+]
+UnitsOpt = Annotated[
+    str | None, typer.Option(help="Units of the values, such as reflectance_x10000.")
+]
+CrsOpt = Annotated[str | None, typer.Option(help="CRS of a raster that names none.")]
+TimeOpt = Annotated[
+    str, typer.Option(help="each: one embedding a date of the raster; composite: their median.")
+]
+StartOpt = Annotated[str | None, typer.Option(help="First date, YYYY-MM-DD.")]
+EndOpt = Annotated[str | None, typer.Option(help="The date after the last, YYYY-MM-DD.")]
+PrepOpt = Annotated[
+    str,
+    typer.Option(help="native: windows at the model's own pixel size; resize: one window."),
+]
+OverlapOpt = Annotated[int, typer.Option(help="0, or k for windows at 1/k of their stride.")]
+OptionOpt = Annotated[
+    list[str] | None,
+    typer.Option("--option", metavar="NAME=VALUE", help="Option of the model; repeatable."),
+]
 
 
 def run() -> None:
-    """Run the commands; an error is one line and exit code 1, Ctrl-C is 130."""
+    """Run the commands: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     debug = "--debug" in sys.argv
-    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    arguments = [_shielded(a) for a in sys.argv[1:] if a != "--debug"]
     console.show_warnings()
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="rs-embed", standalone_mode=False)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         console.err.print("interrupted")
         raise SystemExit(130) from None
     except typer.Abort:
         console.err.print("aborted")
+        raise SystemExit(1) from None
+    except BrokenPipeError:
+        # The reader left, as `head` does. What is still in the buffer has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except RsEmbedError as error:
         if debug:
@@ -53,7 +113,14 @@ def run() -> None:
             raise SystemExit(2) from None
         console.fail(f"{type(error).__name__}: {error} (add --debug for the trace)")
         raise SystemExit(1) from None
+    if code == 130:
+        console.err.print("interrupted")
     raise SystemExit(code if isinstance(code, int) else 0)
+
+
+def _shielded(argument: str) -> str:
+    """A place west of Greenwich begins with a minus sign and is no option all the same."""
+    return f" {argument}" if re.match(r"-[\d.]+,", argument) else argument
 
 
 def _shown(error: Exception) -> bool:
@@ -65,101 +132,141 @@ def _shown(error: Exception) -> bool:
     return True
 
 
-@app.callback()
-def common(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-) -> None:
-    """Options of every command. `--debug` anywhere shows the trace of an error."""
-    if version:
+def _version(wanted: bool) -> None:
+    if wanted:
         from rs_embed import __version__
 
         console.say(f"rs-embed {__version__}")
         raise typer.Exit
 
 
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and stop.", callback=_version, is_eager=True
+        ),
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the trace of an error; may stand anywhere.")
+    ] = False,
+) -> None:
+    """Embeddings of remote-sensing foundation models for any place, any time and any raster."""
+
+
 @app.command()
 def models() -> None:
-    """List the models: id, variants, width, pixel size, window, licence."""
-    from rs_embed.cli.pages import models_table
+    """List the models. The default variant has a star.
 
-    console.out.print(models_table())
+    For example:
+
+    `rs-embed models`
+
+    `rs-embed models | cut -f1`
+    """
+    from rs_embed.cli.pages import MODELS_HEAD, models_rows
+
+    console.table(MODELS_HEAD, models_rows())
 
 
 @app.command()
 def info(model: ModelArg) -> None:
     """Tell what a model takes and gives: inputs, options, licence, citation, weights.
 
-    Example: `rs-embed info prithvi_eo_v2_s2_6b:300m_tl`
+    For example: `rs-embed info prithvi_eo_v2_s2_6b:300m_tl`
     """
-    from rs_embed.cli.pages import info_page
+    from rs_embed.cli.pages import info_facts
 
-    for line in info_page(model):
-        console.say(line)
+    console.facts(info_facts(model))
 
 
 @app.command()
 def embed(
     target: Annotated[
-        str, typer.Argument(help="A raster (GeoTIFF, netCDF, Zarr), or lon,lat of a place.")
+        str,
+        typer.Argument(metavar="RASTER|LON,LAT", help="GeoTIFF, netCDF or Zarr; or a place."),
     ],
     model: ModelOpt,
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Where to write: .tif (COG), .nc, .zarr or .npz.")
     ] = Path("embedding.nc"),
     pooled: Annotated[bool, typer.Option("--pooled", help="One vector instead of a grid.")] = False,
-    buffer_m: Annotated[float, typer.Option(help="Half of the side around lon,lat, metres.")] = 1280,
-    start: Annotated[str | None, typer.Option(help="First date, YYYY-MM-DD.")] = None,
-    end: Annotated[str | None, typer.Option(help="Date after the last, YYYY-MM-DD.")] = None,
-    backend: Annotated[str, typer.Option(help="Source of a place's imagery.")] = "gee",
-    source: Annotated[
-        str | None, typer.Option(help="File that backend 'local' reads.")
+    pooling: Annotated[
+        str | None, typer.Option(help="mean, max or model; with --pooled.", show_default="mean")
     ] = None,
-    bands: Annotated[
-        list[str] | None,
-        typer.Option("--bands", help="Stand-in MODEL=FILE for a band, such as B8A=B8; repeatable."),
+    modality: ModalityOpt = None,
+    option: OptionOpt = None,
+    weights: Annotated[
+        str | None, typer.Option(help="A local file instead of the published weights.")
     ] = None,
-    units: Annotated[str | None, typer.Option(help="Units of the raster's values.")] = None,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", help="Option NAME=VALUE of the model; repeatable.")
+    start: StartOpt = None,
+    end: EndOpt = None,
+    bands: BandsOpt = None,
+    units: UnitsOpt = None,
+    crs: CrsOpt = None,
+    time: TimeOpt = "each",
+    buffer_m: Annotated[
+        float | None,
+        typer.Option(help="Half of the side around LON,LAT, metres.", show_default="1280"),
     ] = None,
-    weights: Annotated[str | None, typer.Option(help="Local weights file.")] = None,
-    overlap: Annotated[int, typer.Option(help="0, or k for windows at 1/k stride.")] = 0,
+    backend: Annotated[
+        str | None, typer.Option(help="Where LON,LAT's pixels come from.", show_default="gee")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="What backend local reads.")] = None,
+    input_prep: PrepOpt = "native",
+    overlap: OverlapOpt = 0,
+    batch_size: Annotated[int | None, typer.Option(help="Windows a batch.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Embed a raster, or a place, and write the result.
 
-    Examples:
+    For example:
 
-    `rs-embed embed scene.tif -m mosaiks -o scene_embedding.tif`
+    `rs-embed embed scene.tif -m mosaiks -o grid.tif`
 
-    `rs-embed embed 121.5,31.2 -m mosaiks --start 2022-06-01 --end 2022-09-01 --pooled -o place.npz`
+    `rs-embed embed scene.nc -m prithvi --bands B8A=B8 --start 2022-06-01 --end 2022-06-02`
+
+    `rs-embed embed -67.645,-47.852 -m mosaiks --backend sample --pooled -o place.npz`
     """
-    from rs_embed.cli.work import Request, embed_to_file
+    from rs_embed.cli.work import Place, Request, embed_to_file
 
     request = Request(
-        target, model, out, pooled, buffer_m, start, end, backend, source,
-        tuple(bands or ()), units, tuple(option or ()), weights, overlap, device,
+        model, modality, tuple(option or ()), weights, start, end, tuple(bands or ()), units, crs,
+        time, pooled, pooling, input_prep, overlap,
     )  # fmt: skip
-    for line in embed_to_file(request):
-        console.say(line)
+    place = Place(buffer_m, backend, source)
+    console.say(embed_to_file(target.strip(), out, request, place, device, batch_size))
 
 
 @app.command()
 def check(
-    raster: Annotated[Path, typer.Argument(help="GeoTIFF, netCDF or Zarr.")],
+    raster: Annotated[Path, typer.Argument(metavar="RASTER", help="GeoTIFF, netCDF or Zarr.")],
     model: ModelOpt,
-    bands: Annotated[
-        list[str] | None, typer.Option("--bands", help="Stand-in MODEL=FILE; repeatable.")
-    ] = None,
-    units: Annotated[str | None, typer.Option(help="Units of the raster's values.")] = None,
+    modality: ModalityOpt = None,
+    option: OptionOpt = None,
+    start: StartOpt = None,
+    end: EndOpt = None,
+    bands: BandsOpt = None,
+    units: UnitsOpt = None,
+    crs: CrsOpt = None,
+    time: TimeOpt = "each",
+    input_prep: PrepOpt = "native",
+    overlap: OverlapOpt = 0,
 ) -> None:
     """Tell what embedding a raster would do, and what is in the way; runs nothing.
 
-    Exit code 1 where something is in the way. Example: `rs-embed check scene.tif -m galileo`
-    """
-    from rs_embed.cli.work import check_raster
+    Exit code 1 where something is in the way.
 
-    report = check_raster(raster, model, tuple(bands or ()), units)
+    For example: `rs-embed check scene.tif -m galileo`
+    """
+    from rs_embed.cli.work import Request, check_raster
+
+    request = Request(
+        model, modality, tuple(option or ()), None, start, end, tuple(bands or ()), units, crs,
+        time, input_prep=input_prep, overlap=overlap,
+    )  # fmt: skip
+    report = check_raster(raster, request)
     console.say(str(report))
     if not report.ok:
         raise typer.Exit(1)
@@ -169,12 +276,16 @@ def check(
 def verify(
     model: ModelArg,
     fixtures: Annotated[
-        Path | None, typer.Option(help="Folder of parity fixtures; those of the package's tests if not given.")
+        Path | None,
+        typer.Option(help="Folder of parity fixtures.", show_default="those in the package"),
     ] = None,
 ) -> None:
     """Compare a model with what its authors' code computes, number by number.
 
-    Example: `rs-embed verify galileo --fixtures tests/parity/data`
+    A line a fixture: the largest difference, and the share of the allowed one that it takes.
+    Exit code 1 where one is over.
+
+    For example: `rs-embed verify galileo`
     """
     from rs_embed.cli.work import verify_model
 
@@ -184,10 +295,15 @@ def verify(
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option("--out", help="Folder for the results.")] = Path("demo-out"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")] = Path(
+        "demo-out"
+    ),
     pictures: Annotated[bool, typer.Option(help="Draw pictures; needs the extra plot.")] = True,
 ) -> None:
-    """Embed the bundled Sentinel-2 scene: grid, files, PCA picture, k-means map. No torch."""
+    """Embed the bundled Sentinel-2 scene and write grid, classes and pictures. Needs no torch.
+
+    For example: `rs-embed demo --out demo-out`
+    """
     from rs_embed.demo import run_demo
 
     with console.progress("mosaiks over Patagonia") as report:
@@ -197,33 +313,40 @@ def demo(
 
 @weights_app.command("list")
 def weights_list() -> None:
-    """List the weights of every model: file, size, pin, and whether they are here."""
-    from rs_embed.cli.pages import weights_table
+    """List the weights of every model: size, pins, licence, and whether they are here.
 
-    console.out.print(weights_table())
+    For example: `rs-embed weights list`
+    """
+    from rs_embed.cli.pages import WEIGHTS_HEAD, weights_rows
+
+    console.table(WEIGHTS_HEAD, weights_rows())
 
 
 @weights_app.command("fetch")
 def weights_fetch(
     model: ModelArg,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a large file.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask over 2 GB.")] = False,
 ) -> None:
-    """Download the weights of a model and check them.
+    """Download the weights of a model into the hub's cache and check them.
 
-    Example: `rs-embed weights fetch prithvi_eo_v2_s2_6b:tiny_tl`
+    For example: `rs-embed weights fetch prithvi_eo_v2_s2_6b:tiny_tl`
     """
     from rs_embed.cli.work import fetch_weights
 
-    for line in fetch_weights(model, yes):
-        console.say(line)
+    console.say(fetch_weights(model, yes))
 
 
 @weights_app.command("verify")
 def weights_verify(
     model: ModelArg,
-    file: Annotated[Path | None, typer.Option(help="A local file instead of the cached one.")] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="A local file instead of the one in the cache.")
+    ] = None,
 ) -> None:
-    """Check weights that are here: size, SHA-256, and that every key fits the model."""
+    """Check weights that are here: size, SHA-256, and that every key fits the model.
+
+    For example: `rs-embed weights verify galileo:nano`
+    """
     from rs_embed.cli.work import verify_weights
 
     for line in verify_weights(model, file):

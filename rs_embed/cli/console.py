@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -26,6 +27,7 @@ def progress(label: str) -> Iterator[Report | None]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("windows"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=err, transient=True) as bar:
@@ -35,6 +37,46 @@ def progress(label: str) -> Iterator[Report | None]:
             bar.update(task, completed=done, total=total)
 
         yield report
+
+
+@contextmanager
+def busy(label: str) -> Iterator[None]:
+    """A turning sign on a terminal while something without steps runs."""
+    if not err.is_terminal:
+        yield
+        return
+    with err.status(label):
+        yield
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows under their heads: aligned on a terminal, separated by tabs in a pipe."""
+    if not out.is_terminal:
+        for row in (head, *rows):
+            say("\t".join(row))
+        return
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for i, title in enumerate(head):
+        drawn.add_column(
+            title, overflow="fold", no_wrap=i == 0, min_width=len(title), style="bold" * (i == 0)
+        )
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    out.print(drawn)
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> None:
+    """Named facts, a line each; on a terminal long ones wrap beside their name."""
+    if not out.is_terminal:
+        for name, value in pairs:
+            say(f"{name:<12}{value}".rstrip())
+        return
+    drawn = Table.grid(padding=(0, 2))
+    drawn.add_column(style="bold", no_wrap=True)
+    drawn.add_column(overflow="fold")
+    for name, value in pairs:
+        drawn.add_row(name, Text(value))
+    out.print(drawn)
 
 
 def say(text: str) -> None:
@@ -56,10 +98,7 @@ def fail(text: str) -> None:
 def show_warnings() -> None:
     """Warnings as one plain line each, without the code that raised them."""
 
-    def line(
-        message: Warning | str, category: type[Warning], *_: object, **__: object
-    ) -> None:
+    def line(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
         err.print(f"note: {' '.join(str(message).split())}", markup=False, style="yellow")
 
-    warnings.showwarning = line  # type: ignore[assignment]
-    sys.tracebacklimit = 20
+    warnings.showwarning = line

@@ -1,92 +1,86 @@
-"""Facts of the catalogue as tables and pages; the documentation shows the same ones."""
+"""Facts of the catalogue as rows and named lines; the documentation shows the same ones."""
 
 from __future__ import annotations
 
 from returns.result import Failure
-from rich.table import Table
 
-from rs_embed.core.model import InputSpec, ModelSpec, Variant, WeightRecord
+from rs_embed.core.model import InputSpec, ModelSpec, Option, Variant, WeightRecord
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.embedders.catalog import MODEL_SPECS, find_model
 
+MODELS_HEAD = ("model", "variants", "bands", "pixel", "window", "cell", "features", "runs on")
+WEIGHTS_HEAD = ("weights", "size", "pinned by", "here")
 
-def models_table() -> Table:
-    """Every model of the catalogue, one row each."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("model", "what", "variants", "bands", "pixel", "window", "token", "width"):
-        table.add_column(title, overflow="fold")
+
+def models_rows() -> list[tuple[str, ...]]:
+    """Every model of the catalogue, one row each; the default variant has a star."""
+    return [_models_row(spec) for spec in MODEL_SPECS.values()]
+
+
+def weights_rows() -> list[tuple[str, ...]]:
+    """Every variant with its weights, one row each."""
+    rows: list[tuple[str, ...]] = []
     for spec in MODEL_SPECS.values():
-        default = next(v for v in spec.variants if v.name == spec.default_variant)
-        bands = next(iter(spec.modalities.values()))
-        table.add_row(
-            spec.id,
-            spec.title,
-            ", ".join(v.name + ("*" if v is default else "") for v in spec.variants),
-            str(sum(len(item.bands) for item in bands)),
-            f"{spec.scale_m:g} m",
-            f"{default.window_px or spec.window_px} px",
-            f"{default.token_px or spec.token_px} px",
-            str(default.dim),
-        )
-    return table
+        for variant in spec.variants:
+            name, record = f"{spec.id}:{variant.name}", variant.weights
+            if record is None:
+                rows.append((name, "needs none", "", ""))
+                continue
+            here = "yes" if is_here(record) else "no"
+            rows.append((name, size_text(record), pinned_by(record), here))
+    return rows
 
 
-def info_page(choice: str) -> list[str]:
-    """What a person asks of one model, line by line."""
+def info_facts(choice: str) -> list[tuple[str, str]]:
+    """What a person asks of one model, name by name."""
     model = unwrap_or_raise(find_model(choice))
-    spec = model.spec
-    lines = [
-        f"{spec.id}: {spec.title}",
-        spec.summary,
-        "",
-        f"variant     {model.variant.name} (of {', '.join(v.name for v in spec.variants)})",
-        f"output      {model.dim} features a cell of {model.token_px * spec.scale_m:g} m",
-        f"pooling     mean, max{', model: ' + spec.image_vector if spec.image_vector else ''}",
-        f"window      {model.window_px} px of {spec.scale_m:g} m, tokens of {model.token_px} px",
-        f"time        {_time(spec)}",
+    spec, variant = model.spec, model.variant
+    others = ", ".join(v.name for v in spec.variants if v is not variant)
+    facts = [
+        ("model", f"{spec.id}: {spec.title}"),
+        ("", spec.summary),
+        ("variant", variant.name + (f" (others: {others})" if others else "")),
+        ("output", f"{model.dim} features a cell of {model.token_px * spec.scale_m:g} m"),
+        ("pooling", f"mean, max{'; model: ' + spec.image_vector if spec.image_vector else ''}"),
+        ("window", f"{model.window_px} px of {spec.scale_m:g} m; a token is {model.token_px} px"),
+        ("time", time_text(spec)),
     ]
     for name, items in spec.modalities.items():
         mark = " (default)" if name == model.modality else ""
-        lines.append(f"modality    {name}{mark}")
-        lines += [f"            {_input(item)}" for item in items]
-    for o in spec.options:
-        allowed = f" of {', '.join(map(str, o.choices))}" if o.choices else ""
-        lines.append(f"option      {o.name}={o.default} ({o.kind.__name__}{allowed}): {o.meaning}")
-    lines.append(f"weights     {weights_state(model.variant)}")
-    lines.append(f"licence     {spec.licence}")
-    lines.append(f"citation    {spec.citation}")
-    lines += [f"link        {link}" for link in spec.links]
-    return lines
+        facts.append(("modality", f"{name}{mark}"))
+        facts += [("", input_text(item)) for item in items]
+    facts += [("option", option_text(option)) for option in spec.options]
+    facts += [("own rule", rule) for rule in spec.own_rules]
+    if spec.aliases:
+        facts.append(("also called", ", ".join(spec.aliases)))
+    facts += [("weights", line) for line in weights_lines(variant)]
+    facts += [("licence", spec.licence), ("citation", spec.citation)]
+    facts += [("link", link) for link in spec.links]
+    return facts
 
 
-def weights_table() -> Table:
-    """Every variant with its weights, one row each."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("model", "where", "file", "size", "pinned", "here"):
-        table.add_column(title, overflow="fold")
-    for spec in MODEL_SPECS.values():
-        for variant in spec.variants:
-            record = variant.weights
-            name = f"{spec.id}:{variant.name}"
-            if record is None:
-                table.add_row(name, "needs none", "", "", "", "")
-                continue
-            table.add_row(
-                name, record.repo or record.url or "", record.filename, size_text(record),
-                "yes" if record.sha256 else "revision" if record.revision else "no",
-                "yes" if _here(record) else "no",
-            )  # fmt: skip
-    return table
-
-
-def weights_state(variant: Variant) -> str:
-    """One line on the weights of a variant."""
+def weights_lines(variant: Variant) -> list[str]:
+    """Where the weights of a variant lie, how they are known, and whether they are here."""
     record = variant.weights
     if record is None:
-        return "none needed"
-    where = f"{record.repo or record.url}/{record.filename}"
-    pin = "SHA-256 known" if record.sha256 else "revision known" if record.revision else "unpinned"
-    return f"{where}, {size_text(record)}, {pin}, {'here' if _here(record) else 'not here yet'}"
+        return ["none needed"]
+    here = "here" if is_here(record) else "not here yet: rs-embed weights fetch"
+    return [place(record), f"{size_text(record)}; pinned by {pinned_by(record)}; {here}"]
+
+
+def place(record: WeightRecord) -> str:
+    """Repository and file, or the address of the file."""
+    return record.url or f"{record.repo}/{record.filename}"
+
+
+def pinned_by(record: WeightRecord) -> str:
+    """What fixes the bytes."""
+    pins = [
+        name
+        for name, value in (("revision", record.revision), ("SHA-256", record.sha256))
+        if value is not None
+    ]
+    return ", ".join(pins) or "nothing yet"
 
 
 def size_text(record: WeightRecord) -> str:
@@ -98,24 +92,58 @@ def size_text(record: WeightRecord) -> str:
     return text if record.size else f"about {text}"
 
 
-def _time(spec: ModelSpec) -> str:
+def time_text(spec: ModelSpec) -> str:
+    """How a model sees time."""
+    frames = spec.cadence.frames
     return {
         "single": "one composite of the window",
-        "months": f"calendar months, at most {spec.cadence.frames}",
-        "equal": f"{spec.cadence.frames} bin{'s' * (spec.cadence.frames > 1)} of equal length",
+        "months": f"one composite a calendar month, at most {frames}",
+        "equal": f"{frames} bin{'s' * (frames > 1)} of equal length",
         "none": "none",
     }[spec.cadence.kind]
 
 
-def _input(item: InputSpec) -> str:
-    where = f" from {item.collection}" if item.collection else ""
+def input_text(item: InputSpec) -> str:
+    """One kind of imagery in a line."""
+    where = f", from {item.collection}" if item.collection else ""
     return f"{item.name}: {', '.join(item.bands)} in {item.units}{where}"
 
 
-def _here(record: WeightRecord) -> bool:
-    from rs_embed.embedders.store import installed
-    from rs_embed.embedders.transfer import hub_cached
+def option_text(option: Option) -> str:
+    """One option in a line."""
+    allowed = f" of {', '.join(map(str, option.choices))}" if option.choices else ""
+    return f"{option.name}={option.default} ({option.kind.__name__}{allowed}): {option.meaning}"
 
-    if isinstance(installed("huggingface_hub"), Failure) or record.repo is None:
+
+def default_variant(spec: ModelSpec) -> Variant:
+    """The variant that an id alone means."""
+    return next(v for v in spec.variants if v.name == spec.default_variant)
+
+
+def band_count(spec: ModelSpec) -> int:
+    """Bands of the default modality."""
+    return sum(len(item.bands) for item in next(iter(spec.modalities.values())))
+
+
+def is_here(record: WeightRecord) -> bool:
+    """Whether the file lies in the cache; asks no server."""
+    from rs_embed.embedders.store import find_kept, installed
+
+    if isinstance(installed("huggingface_hub"), Failure):
         return False
-    return hub_cached(record) is not None
+    return find_kept(record) is not None
+
+
+def _models_row(spec: ModelSpec) -> tuple[str, ...]:
+    default = default_variant(spec)
+    token = default.token_px or spec.token_px
+    return (
+        spec.id,
+        ", ".join(v.name + "*" * (v is default) for v in spec.variants),
+        str(band_count(spec)),
+        f"{spec.scale_m:g} m",
+        f"{default.window_px or spec.window_px} px",
+        f"{token * spec.scale_m:g} m",
+        str(default.dim),
+        "torch" if spec.device else "numpy",
+    )

@@ -1,171 +1,234 @@
-"""What the commands do, as plain functions: parse, call, tell."""
+"""What the commands do, as plain functions: read the words, call, tell."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rs_embed.cli import console
 from rs_embed.core.embedding import Embedding
 from rs_embed.core.errors import ModelError, SpecError
-from rs_embed.core.model import ModelChoice, Option, Scalar
+from rs_embed.core.model import Model, ModelChoice, Option, Scalar, WeightRecord
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.core.specs import OutputSpec, PointBuffer, TemporalSpec
 from rs_embed.embedders.catalog import find_model, find_spec
 
+if TYPE_CHECKING:
+    from rs_embed.report import Check
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The arguments of ``rs-embed embed``."""
+    """The words of ``embed`` and ``check`` that decide the numbers."""
 
-    target: str
     model: str
-    out: Path
-    pooled: bool
-    buffer_m: float
-    start: str | None
-    end: str | None
-    backend: str
-    source: str | None
-    bands: tuple[str, ...]
-    units: str | None
-    options: tuple[str, ...]
-    weights: str | None
-    overlap: int
-    device: str
+    modality: str | None = None
+    options: tuple[str, ...] = ()
+    weights: str | None = None
+    start: str | None = None
+    end: str | None = None
+    bands: tuple[str, ...] = ()
+    units: str | None = None
+    crs: str | None = None
+    time: str = "each"
+    pooled: bool = False
+    pooling: str | None = None
+    input_prep: str = "native"
+    overlap: int = 0
 
 
-def embed_to_file(request: Request) -> Iterator[str]:
-    """Embed a raster or a place and write it; a line on what was written."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The words that belong to LON,LAT and not to a raster."""
+
+    buffer_m: float | None = None
+    backend: str | None = None
+    source: str | None = None
+
+
+def embed_to_file(
+    target: str, out: Path, request: Request, place: Place, device: str, batch_size: int | None
+) -> str:
+    """Embed a raster or a place and write it; one line on what was written."""
     from rs_embed.georef import check_suffix
 
-    unwrap_or_raise(check_suffix(request.out, pooled=request.pooled))
-    choice = _choice(request.model, request.options, request.weights)
-    place = _lonlat(request.target)
+    unwrap_or_raise(check_suffix(out, pooled=request.pooled))
+    choice, lonlat = _choice(request), _lonlat(target)
     with console.progress(request.model) as report:
-        if place is None:
-            embedding = _raster(request, choice, report)
+        if lonlat is None:
+            _only("LON,LAT", buffer_m=place.buffer_m, backend=place.backend, source=place.source)
+            shape = _raster(Path(target), out, request, choice, device, batch_size, report)
         else:
-            embedding = _place(request, choice, place, report)
-    path = embedding.save(request.out)
-    meta = embedding.meta
-    yield f"{path}  {meta['model']}:{meta['variant']} {tuple(embedding.data.shape)} float32"
+            time = request.time if request.time != "each" else None
+            _only("a raster", bands=request.bands, units=request.units, crs=request.crs, time=time)
+            found = _place(lonlat, request, place, choice, device, batch_size, report)
+            found.save(out)
+            shape = found.data.shape
+    size = " x ".join(map(str, shape))
+    return f"{out}  {choice.id}:{choice.variant}, {size} float32"
 
 
-def check_raster(raster: Path, model: str, bands: tuple[str, ...], units: str | None) -> Any:
-    """The report of what embedding a raster would do."""
+def check_raster(raster: Path, request: Request) -> Check:
+    """What embedding a raster would do."""
     from rs_embed.arrays import check_array
-    from rs_embed.providers.local import open_path
+    from rs_embed.providers.files import open_path
 
     with unwrap_or_raise(open_path(raster)) as opened:
-        return unwrap_or_raise(
-            check_array(opened, model, bands=_stand_ins(bands) or None, units=units)
-        )
+        return unwrap_or_raise(check_array(opened, _choice(request), **_keywords(request)))
 
 
 def verify_model(model: str, fixtures: Path | None) -> bool:
     """Run every fixture of a model and print a line each; whether all agree."""
-    from rs_embed.parity import DATA, compare, fixtures_of
+    from rs_embed.embedders.store import installed
 
     spec = unwrap_or_raise(find_spec(model.partition(":")[0]))
+    if spec.parity is None:
+        raise ModelError(
+            f"{spec.id} has no authors' code to be compared with; the project's tests hold its "
+            "stored values"
+        )
+    unwrap_or_raise(installed("torch", "timm"))
+    from rs_embed.parity import DATA, compare, fixtures_of
+
     found = fixtures_of(spec.id, fixtures or DATA)
     if not found:
-        raise ModelError(
-            f"{fixtures or 'the package'} holds no fixture of {spec.id}; "
-            "name a folder with --fixtures"
-        )
+        where = fixtures or "the package"
+        raise ModelError(f"{where} holds no fixture of {spec.id}; name a folder with --fixtures")
     good = True
     for path in found:
-        compared = compare(path)
-        worst = max(one.difference for one in compared)
+        with console.busy(path.stem):
+            compared = compare(path)
         passed = all(one.passed for one in compared)
         good &= passed
-        console.say(f"{'ok  ' if passed else 'FAIL'} {path.stem}: largest difference {worst:.2e}")
+        worst = max(one.difference for one in compared)
+        share = max(one.share for one in compared)
+        console.say(
+            f"{'ok  ' if passed else 'FAIL'}  {path.stem}  largest difference {worst:.1e}, "
+            f"{share:.0%} of the allowed"
+        )
     return good
 
 
-def fetch_weights(model: str, yes: bool) -> Iterator[str]:
-    """Download the weights of a model; a line with the file's place and hash."""
+def fetch_weights(model: str, yes: bool) -> str:
+    """Download the weights of a model; one line with the file's place, size and hash."""
     from rs_embed.embedders import store
 
-    chosen = unwrap_or_raise(find_model(model))
-    record = chosen.variant.weights
-    name = f"{chosen.id}:{chosen.variant.name}"
+    _, name, record = _weights_of(model)
     if record is None:
-        yield f"{name} needs no weights"
-        return
+        return f"{name} needs no weights"
     consent = (lambda _, __: True) if yes else store.ask
     path = unwrap_or_raise(store.locate(record, consent=consent, model=name))
-    known = store.provenance(record, path)
-    yield f"{path}  {known['size']} bytes, SHA-256 {known['sha256']}"
     if record.restricted:
         console.note(f"licence: {record.licence}")
+    return _told(path, store.provenance(record, path))
 
 
 def verify_weights(model: str, file: Path | None) -> Iterator[str]:
     """Check weights that are here; lines on what was checked."""
     from rs_embed.embedders import store
     from rs_embed.embedders.run import load
-    from rs_embed.embedders.transfer import hub_cached
 
-    chosen = unwrap_or_raise(find_model(model))
-    record, name = chosen.variant.weights, f"{chosen.id}:{chosen.variant.name}"
+    chosen, name, record = _weights_of(model)
     if record is None:
         yield f"{name} needs no weights"
         return
-    if file is None and hub_cached(record) is None:
-        raise ModelError(f"the weights of {name} are not here; rs-embed weights fetch {name}")
+    unwrap_or_raise(store.installed("huggingface_hub"))
+    if file is None and store.find_kept(record) is None:
+        raise ModelError(f"the weights of {name} are not here; run rs-embed weights fetch {name}")
     local = None if file is None else str(file)
     path = unwrap_or_raise(store.locate(record, local=local, model=name))
     known = store.provenance(record, path)
-    yield f"{path}  {known['size']} bytes, SHA-256 {known['sha256']}"
+    yield _told(path, known)
     if known["published"] is False:
-        raise ModelError(f"these are not the published bytes of {name}: {record.sha256} is")
-    yield "the published bytes" if known["published"] else "no hash is recorded to compare with"
+        raise ModelError(f"these are not the published bytes of {name}, SHA-256 {record.sha256}")
+    yield "these are the published bytes" if known["published"] else "no hash is published"
     choice = ModelChoice(chosen.id, chosen.variant.name, weights=local)
     unwrap_or_raise(find_model(choice).bind(lambda one: load(one, "cpu")))
     yield "every key fits the model"
 
 
-def _raster(request: Request, choice: ModelChoice, report: Any) -> Embedding:
-    from rs_embed.arrays import embed_array
-    from rs_embed.georef import embedding_of
-    from rs_embed.providers.local import open_path
+def _weights_of(model: str) -> tuple[Model, str, WeightRecord | None]:
+    chosen = unwrap_or_raise(find_model(model))
+    return chosen, f"{chosen.id}:{chosen.variant.name}", chosen.variant.weights
 
-    temporal = _temporal(request)
-    with unwrap_or_raise(open_path(Path(request.target))) as opened:
+
+def _told(path: Path, known: dict[str, Any]) -> str:
+    return f"{path}  {known['size']} bytes, SHA-256 {known['sha256']}"
+
+
+def _raster(
+    path: Path,
+    out: Path,
+    request: Request,
+    choice: ModelChoice,
+    device: str,
+    batch_size: int | None,
+    report: console.Report | None,
+) -> tuple[int, ...]:
+    from rs_embed.analysis import save
+    from rs_embed.arrays import embed_array
+    from rs_embed.providers.files import open_path
+
+    with unwrap_or_raise(open_path(path)) as opened:
         array = unwrap_or_raise(
             embed_array(
-                opened, choice, output=_output(request), temporal=temporal,
-                bands=_stand_ins(request.bands) or None, units=request.units,
-                device=request.device, overlap=request.overlap, progress=report,
+                opened, choice, **_keywords(request),
+                device=device, batch_size=batch_size, progress=report,
             )
         )  # fmt: skip
-    return embedding_of(array)
+    unwrap_or_raise(save(array, out))
+    return tuple(array.shape)
 
 
 def _place(
-    request: Request, choice: ModelChoice, place: tuple[float, float], report: Any
+    lonlat: tuple[float, float],
+    request: Request,
+    place: Place,
+    choice: ModelChoice,
+    device: str,
+    batch_size: int | None,
+    report: console.Report | None,
 ) -> Embedding:
     from rs_embed.api import get_embedding
 
     return get_embedding(
         choice,
-        spatial=PointBuffer(*place, request.buffer_m),
+        spatial=PointBuffer(*lonlat, 1280 if place.buffer_m is None else place.buffer_m),
         temporal=_temporal(request),
         output=_output(request),
-        backend=request.backend,
-        source=request.source,
-        device=request.device,
+        backend=place.backend or "gee",
+        source=place.source,
+        device=device,
+        input_prep=request.input_prep,
         overlap=request.overlap,
+        batch_size=batch_size,
         progress=report,
     )
 
 
+def _keywords(request: Request) -> dict[str, Any]:
+    """The request as ``embed_array`` and ``check_array`` take it."""
+    return {
+        "output": _output(request),
+        "temporal": _temporal(request),
+        "bands": _bands(request.bands),
+        "units": request.units,
+        "input_prep": request.input_prep,
+        "overlap": request.overlap,
+        "time": request.time,
+        "crs": request.crs,
+    }
+
+
 def _output(request: Request) -> OutputSpec:
-    return OutputSpec.pooled() if request.pooled else OutputSpec.grid()
+    if request.pooled:
+        pooling: Any = request.pooling or "mean"
+        return OutputSpec.pooled(pooling)
+    if request.pooling is not None:
+        raise SpecError("--pooling goes with --pooled; a grid is not pooled")
+    return OutputSpec.grid()
 
 
 def _temporal(request: Request) -> TemporalSpec | None:
@@ -174,6 +237,13 @@ def _temporal(request: Request) -> TemporalSpec | None:
     if request.start is None or request.end is None:
         raise SpecError("--start and --end go together; --end is the date after the last")
     return TemporalSpec.range(request.start, request.end)
+
+
+def _only(what: str, **given: object) -> None:
+    """SpecError for words that this kind of target does not take, rather than silence."""
+    words = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
+    if words:
+        raise SpecError(f"{', '.join(words)} only goes with {what}")
 
 
 def _lonlat(text: str) -> tuple[float, float] | None:
@@ -187,34 +257,41 @@ def _lonlat(text: str) -> tuple[float, float] | None:
         return None
 
 
-def _stand_ins(pairs: tuple[str, ...]) -> dict[str, str]:
+def _bands(words: tuple[str, ...]) -> dict[str, str] | tuple[str, ...] | None:
+    """Stand-ins ``WANTED=HAVE``, or the names of all bands in order, separated by commas."""
+    if not words:
+        return None
+    if len(words) == 1 and "=" not in words[0]:
+        return tuple(name.strip() for name in words[0].split(","))
     named = {}
-    for pair in pairs:
-        wanted, equals, found = pair.partition("=")
-        if not (wanted and equals and found):
-            raise SpecError(f"--bands takes MODEL=FILE such as B8A=B8, not {pair!r}")
-        named[wanted] = found
+    for pair in words:
+        wanted, equals, have = pair.partition("=")
+        if not (wanted and equals and have):
+            raise SpecError(f"--bands takes WANTED=HAVE such as B8A=B8, not {pair!r}")
+        named[wanted] = have
     return named
 
 
-def _choice(model: str, options: tuple[str, ...], weights: str | None) -> ModelChoice:
-    chosen = unwrap_or_raise(find_model(model))
+def _choice(request: Request) -> ModelChoice:
+    chosen = unwrap_or_raise(find_model(request.model))
     known = {option.name: option for option in chosen.spec.options}
     values: dict[str, Scalar] = {}
-    for pair in options:
+    for pair in request.options:
         name, equals, text = pair.partition("=")
         if not (name and equals):
-            raise SpecError(f"--option takes NAME=VALUE such as overlap=2, not {pair!r}")
+            raise SpecError(f"--option takes NAME=VALUE such as window_px=64, not {pair!r}")
         values[name] = _value(known[name], text) if name in known else text
-    return ModelChoice(chosen.id, chosen.variant.name, options=values, weights=weights)
+    choice = ModelChoice(
+        chosen.id, chosen.variant.name, request.modality, values, weights=request.weights
+    )
+    unwrap_or_raise(find_model(choice))
+    return choice
 
 
 def _value(option: Option, text: str) -> Scalar:
-    read: Callable[[str], Scalar] = {"bool": _truth, "int": int, "float": float}.get(
-        option.kind.__name__, str
-    )
+    kinds: dict[type, Callable[[str], Scalar]] = {bool: _truth, int: int, float: float}
     try:
-        return read(text)
+        return kinds.get(option.kind, str)(text)
     except ValueError:
         raise ModelError(
             f"option {option.name} takes {option.kind.__name__}, not {text!r}: {option.meaning}"
