@@ -185,6 +185,14 @@ def encode_jobs(
     queue: list[tuple[int, int, Windows, Valid]] = []
     for j, ready in enumerate(jobs):
         for i, (window, valid) in enumerate(_seen(ready)):
+            if valid.tokens is not None and not valid.tokens.any():
+                # Nothing to see: not run, and its cells stay missing.
+                side, dim = ready.plan.tiling.tokens_per_window, ready.plan.model.dim
+                canvases[j].add(i, np.full((side, side, dim), np.nan), None, valid.missing)
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+                continue
             if queue and (len(queue) >= size or not _alike(queue[0][2], window)):
                 done = _flush(loaded, jobs, queue, canvases, done, total, progress)
             queue.append((j, i, window, valid))
