@@ -8,16 +8,14 @@ from returns.result import Failure, Success
 
 from rs_embed.cells import FEATURE, cells_grid
 from rs_embed.core.crs import is_geographic
-from rs_embed.core.embedding import Embedding
 from rs_embed.core.errors import ProviderError, RsEmbedError, SpecError
-from rs_embed.core.field import Field
 from rs_embed.core.grid import Grid
 from rs_embed.core.model import Model, ModelChoice
 from rs_embed.core.patch import Patch
 from rs_embed.core.result import Outcome, caused, collect
 from rs_embed.core.specs import OutputSpec, TemporalSpec
 from rs_embed.core.times import Step
-from rs_embed.describe import finish
+from rs_embed.describe import describe, finish
 from rs_embed.embedders.catalog import find_model
 from rs_embed.embedders.run import Loaded, load
 from rs_embed.findings import (
@@ -229,14 +227,22 @@ def _embed_one(
     def run(plan: ArrayPlan, loaded: Loaded) -> Outcome[xr.DataArray]:
         jobs = jobs_of(plan)
         fields = encode_jobs(loaded, jobs, batch_size=batch_size, progress=progress)
-        meta = {"backend": "array", "weights": dict(loaded.provenance)}
+        told = {"backend": "array", "weights": dict(loaded.provenance)}
+        metas = [
+            {**told, **_said(plan, step, job)} for step, job in zip(plan.steps, jobs, strict=True)
+        ]
+        flip = bool(plan.raster.notes.get("flipped_rows"))
         done = [
-            _finished(plan, step, job, field, request.output, meta)
-            for step, job, field in zip(plan.steps, jobs, fields, strict=True)
+            finish(job.plan, field, request.output, meta, flip_rows=flip).alt(_nothing_valid)
+            for job, field, meta in zip(jobs, fields, metas, strict=True)
         ]
         if plan.times is None:
             return done[0].map(embedding_to_xarray)
-        return stack_steps(done, plan.times)
+        full = [
+            describe(job.plan, field, request.output, meta)
+            for job, field, meta in zip(jobs, fields, metas, strict=True)
+        ]
+        return stack_steps(done, full, plan.times)
 
     return _check_batch(batch_size).bind(
         lambda _: settled(examine(obj, model, request)).bind(
@@ -245,19 +251,16 @@ def _embed_one(
     )
 
 
-def _finished(
-    plan: ArrayPlan, step: Step, job: Job, field: Field, output: OutputSpec, meta: dict[str, Any]
-) -> Outcome[Embedding]:
-    extra = {
-        **meta,
-        "input": {**job.meta, "bands": list(job.bands), "units": list(job.units)},
+def _said(plan: ArrayPlan, step: Step, job: Job) -> dict[str, Any]:
+    """What the array and its dates add to the description."""
+    return {
+        "input": {"bands": list(job.bands), "units": list(job.units)},
         "frames": [list(frame) for frame in step.frames],
         "dates": sum(len(inside) for inside in step.members) if step.frames else 0,
         "empty_frames": step.empty,
+        **job.meta,
         **plan.notes,
     }
-    flipped = bool(plan.raster.notes.get("flipped_rows"))
-    return finish(job.plan, field, output, extra, flip_rows=flipped).alt(_nothing_valid)
 
 
 def _nothing_valid(error: RsEmbedError) -> RsEmbedError:

@@ -17,31 +17,35 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def stack_steps(done: Sequence[Outcome[Embedding]], times: xr.DataArray) -> Outcome[xr.DataArray]:
+def stack_steps(
+    done: Sequence[Outcome[Embedding]], metas: Sequence[dict[str, Any]], times: xr.DataArray
+) -> Outcome[xr.DataArray]:
     """Embeddings of one shape along ``"time"``, in front.
 
     A date without any valid pixel is NaN throughout, and counted in ``empty_times``. Of the
-    description, what is the same for all dates stays; the rest becomes lists under ``by_time``.
+    descriptions, what is the same for all dates stays; the rest becomes lists under ``by_time``.
 
     Fails as the first date does where every one failed.
     """
     good = [outcome.unwrap() for outcome in done if isinstance(outcome, Success)]
     if not good:
         return done[0].map(embedding_to_xarray)
-    return Success(_stacked(done, good[0], times))
+    meta = {**_merged(metas), "empty_times": len(done) - len(good)}
+    return Success(_stacked(done, embedding_to_xarray(good[0]), meta, times))
 
 
 def _stacked(
-    done: Sequence[Outcome[Embedding]], first: Embedding, times: xr.DataArray
+    done: Sequence[Outcome[Embedding]],
+    template: xr.DataArray,
+    meta: dict[str, Any],
+    times: xr.DataArray,
 ) -> xr.DataArray:
     import xarray as xr
 
-    template = embedding_to_xarray(first)
     values = np.full((len(done), *template.shape), np.nan, dtype=np.float32)
     for i, outcome in enumerate(done):
         if isinstance(outcome, Success):
             values[i] = np.asarray(outcome.unwrap().data)
-    meta = _merged([o.unwrap().meta if isinstance(o, Success) else None for o in done])
     attrs = {k: v for k, v in template.attrs.items() if k not in meta["by_time"]}
     stacked = xr.DataArray(
         xr.Variable(("time", *template.dims), values, {**attrs, META_ATTR: json.dumps(meta)}),
@@ -55,10 +59,9 @@ def _stacked(
     return stacked
 
 
-def _merged(metas: Sequence[dict[str, Any] | None]) -> dict[str, Any]:
-    """One description of several; None stands for a date without any valid pixel."""
-    there = [meta for meta in metas if meta is not None]
-    same = {k: v for k, v in there[0].items() if all(m.get(k) == v for m in there[1:])}
-    differ = list(dict.fromkeys(k for m in there for k in m if k not in same))
-    by_time = {k: [None if m is None else m.get(k) for m in metas] for k in differ}
-    return {**same, "by_time": by_time, "empty_times": len(metas) - len(there)}
+def _merged(metas: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One description of several."""
+    names = list(dict.fromkeys(name for meta in metas for name in meta))
+    first = metas[0]
+    same = {k: first[k] for k in names if all(k in m and m[k] == first[k] for m in metas)}
+    return {**same, "by_time": {k: [m.get(k) for m in metas] for k in names if k not in same}}

@@ -303,7 +303,7 @@ def test_south_up():
     wanted = north.rsembed.embed("mosaiks")
     found = south.rsembed.embed("mosaiks")
     xr.testing.assert_equal(found, wanted)
-    assert meta_of(found)["input"]["flipped_rows"] is True
+    assert meta_of(found)["flipped_rows"] is True
     native = south.rsembed.embed("mosaiks", output=OutputSpec.grid(grid_orientation="native"))
     same(native, wanted[:, ::-1], 0)
     np.testing.assert_array_equal(native.y, wanted.y[::-1])
@@ -319,7 +319,7 @@ def test_degrees_are_warped_and_told():
     assert found.rio.crs.to_epsg() == 32631
     assert found.rio.resolution() == (80, -80)
     assert meta_of(found)["warped_from"] == "EPSG:4326"
-    west, south, east, north = found.rio.transform_bounds("EPSG:4326")
+    west, _, _, north = found.rio.transform_bounds("EPSG:4326")
     assert west == pytest.approx(2.0, abs=1e-3)
     assert north == pytest.approx(41.5, abs=1e-3)
 
