@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from returns.result import Failure, Result, Success
 
-from rs_embed.core.errors import ProviderError, RsEmbedError
+from rs_embed.core.errors import ProviderError, RsEmbedError, SpecError
 from rs_embed.core.model import InputSpec
 from rs_embed.core.patch import Patch
 from rs_embed.core.plan import FetchPlan, Source
@@ -78,10 +78,11 @@ def _sample(source: Any) -> Provider:
 
 
 def _gee(source: Any) -> Provider:
-    raise ProviderError(
-        "backend 'gee' is not in this version yet; use backend='sample', backend='local' with "
-        "source=, or da.rsembed.embed(...) on an array you have"
-    )
+    from rs_embed.providers.gee import EARTH_ENGINE
+
+    if source is not None:
+        raise SpecError("backend 'gee' takes no source=; use backend='local' for data you have")
+    return EARTH_ENGINE
 
 
 def _stac(source: Any) -> Provider:

@@ -1,0 +1,168 @@
+"""The pixels of one plan: cut into requests, read at the stored resolution, put together."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+from returns.result import Failure, Success
+
+from rs_embed.core.collections import Band, finest_m, in_stated_units
+from rs_embed.core.errors import ProviderError, RsEmbedError
+from rs_embed.core.patch import Patch
+from rs_embed.core.plan import FetchPlan
+from rs_embed.core.requests import Part, halves, split
+from rs_embed.core.resample import area_average, whole_factor
+from rs_embed.core.result import Outcome, caused, collect
+from rs_embed.providers import gee_graph
+from rs_embed.providers.gee_graph import SENTINEL, Query
+from rs_embed.providers.gee_session import (
+    MAX_IN_FLIGHT,
+    Settings,
+    TooMuchError,
+    compute_pixels,
+)
+
+# Of a grid this much coarser than the stored pixels Earth Engine would read a pyramid level.
+_PYRAMID_FROM = 1.9
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the pixels of a plan are read: ``factor`` a side for one, then ``rule``.
+
+    ``rule`` is "nearest", "area average" or "earth engine pyramid".
+    """
+
+    factor: int
+    rule: str
+
+
+def read(query: Query, plan: FetchPlan, settings: Settings) -> Outcome[Patch]:
+    """The pixels of a plan, in as few requests as the limits allow; halved where they are too many.
+
+    NaN where Earth Engine has none, also everywhere.
+    """
+    reading = read_rule(plan, query.bands)
+    frames = len(query.windows)
+    parts = split(plan.grid.shape, frames, len(query.bands), factor=reading.factor)
+    out = np.empty((frames, len(query.bands), *plan.grid.shape), dtype=np.float32)
+    sent: list[Part] = []
+
+    def bring(part: Part) -> Outcome[None]:
+        """One part into its place, in halves where the service cannot do it whole."""
+        sent.append(part)
+        found = _part(query, plan, part, reading, settings)
+        if isinstance(found, Success):
+            rows = slice(part.row, part.row + part.height)
+            cols = slice(part.col, part.col + part.width)
+            out[part.first : part.first + part.frames, :, rows, cols] = found.unwrap()
+            return Success(None)
+        smaller = halves(part) if isinstance(found.failure(), TooMuchError) else None
+        if smaller is None:
+            return found.map(lambda _: None)
+        return collect(bring(half) for half in smaller).map(lambda _: None)
+
+    if len(parts) == 1:
+        brought = bring(parts[0])
+    else:
+        with ThreadPoolExecutor(min(len(parts), MAX_IN_FLIGHT)) as pool:
+            brought = collect(list(pool.map(bring, parts))).map(lambda _: None)
+    return brought.map(lambda _: _patch(query, plan, out, reading, len(sent)))
+
+
+def read_rule(plan: FetchPlan, bands: Sequence[Band]) -> Reading:
+    """How a plan's pixels are read, from its grid and the stored pixels of its bands."""
+    ratio = plan.grid.step[0] / finest_m(bands)
+    if plan.sensor.fetch == "server":
+        return Reading(1, "earth engine pyramid" if ratio >= _PYRAMID_FROM else "nearest")
+    if math.isnan(ratio):
+        return Reading(1, "nearest, or earth engine pyramid where the source is finer")
+    factor = whole_factor(plan.grid.step[0], finest_m(bands))
+    averaged = all(band.averaged != "never" for band in bands)
+    if factor > 1 and averaged:
+        return Reading(factor, "area average")
+    if ratio < _PYRAMID_FROM:
+        return Reading(1, "nearest")
+    # An odd number, so that one pixel lies in the middle, and small enough to be read unaveraged.
+    return Reading(math.ceil(ratio / _PYRAMID_FROM) // 2 * 2 + 1, "nearest")
+
+
+def _part(
+    query: Query, plan: FetchPlan, part: Part, reading: Reading, settings: Settings
+) -> Outcome[np.ndarray]:
+    """``(frames, C, height, width)`` of one request, in the row's stated units."""
+    last = part.first + part.frames
+    some = replace(query, frames=query.frames[part.first : last])
+    grid = plan.grid.window(part.row, part.col, part.height, part.width).refine(reading.factor)
+    names = gee_graph.band_ids(some)
+    request = {
+        "expression": gee_graph.pixels(some),
+        "fileFormat": "NPY",
+        "grid": gee_graph.grid_request(grid),
+    }
+
+    def stacked(flat: np.ndarray) -> np.ndarray:
+        values = flat.reshape(part.frames, len(some.bands), *grid.shape)
+        if reading.rule == "area average":
+            values = area_average(values, reading.factor)
+        elif reading.factor > 1:
+            middle = slice(reading.factor // 2, None, reading.factor)
+            values = values[..., middle, middle]
+        return in_stated_units(values, some.bands)
+
+    return compute_pixels(request, lambda data: decode(data, names, grid.shape), settings).map(
+        stacked
+    )
+
+
+def decode(data: bytes, names: Sequence[str], shape: tuple[int, int]) -> Outcome[np.ndarray]:
+    """An NPY answer as ``(bands, H, W)`` float32, by name; NaN where a pixel was masked.
+
+    Fails with a transient ProviderError where bytes, bands or pixels are missing.
+    """
+    try:
+        table = np.load(io.BytesIO(data), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        return Failure(_damaged(f"{len(data)} bytes that are no whole array ({error})", error))
+    found = table.dtype.names or ()
+    if table.shape != shape or set(names) - set(found):
+        return Failure(_damaged(f"{table.shape} pixels of {', '.join(found)}"))
+    out = np.empty((len(names), *shape), dtype=np.float32)
+    for i, name in enumerate(names):
+        out[i] = table[name]
+    out[out == np.float32(SENTINEL)] = np.nan
+    return Success(out)
+
+
+def _damaged(what: str, cause: BaseException | None = None) -> RsEmbedError:
+    error = ProviderError(f"Earth Engine's answer was damaged: {what}", transient=True)
+    return error if cause is None else caused(error, by=cause)
+
+
+def _patch(
+    query: Query, plan: FetchPlan, data: np.ndarray, reading: Reading, requests: int
+) -> Patch:
+    sensor, row = plan.sensor, query.row
+    there = np.isfinite(data)
+    cloud = row.cloud_property
+    meta = {
+        "provider": "earth engine",
+        "collection": plan.collection,
+        "composite": row.composite or sensor.composite,
+        "averaged_in": "linear power" if any(b.averaged == "power" for b in query.bands) else None,
+        "cloud_filter": None if cloud is None else f"{cloud} <= {sensor.cloudy_pct}",
+        "cloud_mask": sensor.cloud_mask,
+        "orbit": sensor.orbit,
+        "resampling": sensor.resampling,
+        "reading": reading.rule,
+        "fetched_m": plan.grid.step[0] / reading.factor,
+        "requests": requests,
+        "valid_fraction": float(there.any(axis=1).mean()),
+        "empty_frames": [i for i in range(len(data)) if not there[i].any()],
+    }
+    return Patch(data, plan.bands, plan.units, plan.grid, plan.frames, meta)

@@ -1,0 +1,398 @@
+"""The connection to Earth Engine: initialisation, one request with a deadline, retries, errors.
+
+Everything goes through the official client: its credentials, project, address, headers and HTTP
+session. A client that the caller has initialised is used as it is. Three of its private functions
+are called, and only in `_prepared_call`: they give the HTTP request that ``ee.data.computePixels``
+would send, so that it can be sent with a deadline and without the client's own retries while
+``ee.data.setDeadline`` and ``setMaxRetries``, which are global, stay as the caller set them.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from returns.result import Failure, Success
+
+from rs_embed.core.errors import ProviderError, RsEmbedError
+from rs_embed.core.result import Outcome, caused
+
+T = TypeVar("T")
+
+# The client's HTTP session keeps ten connections; more requests at once would open throw-away ones.
+MAX_IN_FLIGHT = 10
+_IN_FLIGHT = threading.BoundedSemaphore(MAX_IN_FLIGHT)
+_STARTING = threading.Lock()
+_CONNECT_S = 10.0
+_CHUNK_BYTES = 1 << 20
+
+_TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
+_RATE_LIMITS = ("rateLimitExceeded", "userRateLimitExceeded")
+# A 400 that says only in words that half as many pixels would do.
+_TOO_MUCH = ("memory limit exceeded", "total request size", "computation timed out")
+
+
+class TooMuchError(ProviderError):
+    """The service had not enough memory or time for a request; a smaller one may pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to connect, and how long to wait.
+
+    Parameters
+    ----------
+    project, url, credentials
+        As for ``ee.Initialize``; used only where nobody has initialised the client.
+    start_s : float
+        For the whole initialisation.
+    request_s : float
+        For one request.
+    deadline_s : float
+        For all tries of one request, pauses included.
+    tries : int
+        Of one request.
+    pause_s : float
+        Before the second try; doubled for each further one, times a random 0.5 to 1.
+    """
+
+    project: str | None = None
+    url: str | None = None
+    credentials: Any = "persistent"
+    start_s: float = 20.0
+    request_s: float = 120.0
+    deadline_s: float = 600.0
+    tries: int = 6
+    pause_s: float = 0.5
+
+
+def connect(settings: Settings) -> Outcome[None]:
+    """An initialised client, once in a process and safely from any thread.
+
+    Fails with ProviderError that names the command that mends it, after ``start_s`` at the latest.
+    """
+    try:
+        import ee
+    except ImportError as error:
+        return Failure(
+            caused(
+                ProviderError(
+                    "backend 'gee' needs the Earth Engine client; pip install \"rs-embed[gee]\""
+                ),
+                by=error,
+            )
+        )
+    with _STARTING:
+        if not ee.data.is_initialized():
+            return _initialise(settings)
+        return _same_address(settings)
+
+
+def compute_pixels(
+    request: dict[str, Any], read: Callable[[bytes], Outcome[T]], settings: Settings
+) -> Outcome[T]:
+    """What ``read`` makes of the bytes that ``image:computePixels`` answers.
+
+    ``request`` as for ``ee.data.computePixels``. A transient Failure of ``read``, for an answer
+    that was cut short, is tried again like one of the connection.
+
+    Fails with ProviderError, ``transient`` where the same request may pass later, and with
+    `TooMuchError` where a smaller one may pass now.
+    """
+    from ee import serializer
+
+    body = {**request, "expression": serializer.encode(request["expression"])}
+    return _sent(lambda: _prepared_call("pixels", body), read, settings)
+
+
+def compute_value(expression: Any, settings: Settings) -> Outcome[Any]:
+    """What ``getInfo`` would give for an ``ee`` object."""
+    from ee import serializer
+
+    body = {"expression": serializer.encode(expression, for_cloud_api=True)}
+    return _sent(lambda: _prepared_call("value", body), _result, settings)
+
+
+def asset_facts(asset: str, settings: Settings) -> Outcome[dict[str, Any]]:
+    """What the catalogue says of an asset: its type, and for an image its bands and date."""
+    return _sent(lambda: _prepared_call("asset", asset), Success, settings)
+
+
+def retrying(attempt: Callable[[], Outcome[T]], settings: Settings) -> Outcome[T]:
+    """The first success, or the last failure: transient ones are tried again, others never.
+
+    Pauses grow exponentially and are jittered, so that many workers do not come back at once.
+    """
+    end = time.monotonic() + settings.deadline_s
+    for number in range(1, settings.tries + 1):
+        outcome = attempt()
+        if not isinstance(outcome, Failure) or not outcome.failure().transient:
+            return outcome
+        pause = settings.pause_s * 2 ** (number - 1) * random.uniform(0.5, 1)
+        if number == settings.tries or time.monotonic() + pause >= end:
+            return outcome.alt(lambda error, n=number: _given_up(error, n))  # type: ignore[misc]
+        time.sleep(pause)
+    raise AssertionError("tries is at least 1")
+
+
+def explain(error: BaseException) -> RsEmbedError:
+    """What went wrong in words, with what mends it; told by status and reason before text."""
+    name = type(error).__name__
+    status, reason, text = _http_facts(error)
+    if status is not None:
+        return caused(_by_status(status, reason, text), by=error)
+    if name in ("RefreshError", "InvalidOperation", "DefaultCredentialsError"):
+        return caused(_no_access(f"the credentials were refused ({error})"), by=error)
+    if _is_network(error):
+        return caused(
+            ProviderError(
+                f"Earth Engine cannot be reached ({error or name}); check the connection and "
+                "proxy with: curl -I https://earthengine.googleapis.com",
+                transient=True,
+            ),
+            by=error,
+        )
+    return caused(_by_text(str(error)), by=error)
+
+
+def _sent(
+    make: Callable[[], Any], read: Callable[[Any], Outcome[T]], settings: Settings
+) -> Outcome[T]:
+    """What ``read`` makes of the answer of a call, tried again where that can help."""
+
+    def once() -> Outcome[T]:
+        from ee.ee_exception import EEException
+        from google.auth.exceptions import GoogleAuthError
+        from googleapiclient.errors import Error as ApiError
+
+        try:
+            with _IN_FLIGHT:
+                answer = _execute(make(), settings.request_s)
+        # The client lets HTTP, token and socket errors through each in its own class.
+        except (EEException, ApiError, GoogleAuthError, OSError, ValueError) as error:
+            return Failure(explain(error))
+        return read(answer)
+
+    return retrying(once, settings)
+
+
+def _prepared_call(kind: str, what: Any) -> Any:
+    """The HTTP request of the official client for an expression or an asset, not yet sent."""
+    import ee
+
+    project = ee.data._get_projects_path()
+    if kind == "pixels":
+        image = ee.data._get_cloud_projects_raw().image()
+        return image.computePixels(project=project, body=what)
+    if kind == "value":
+        value = ee.data._get_cloud_projects().value()
+        return value.compute(project=project, body=what, prettyPrint=False)
+    name = ee._cloud_api_utils.convert_asset_id_to_asset_name(what)
+    return ee.data._get_cloud_projects().assets().get(name=name, prettyPrint=False)
+
+
+def _execute(call: Any, seconds: float) -> Any:
+    """Send a request once, within so many seconds.
+
+    The request keeps its own transport where the caller gave ``ee.Initialize`` one; else it goes
+    out on the client's session, with a deadline.
+    """
+    import ee
+    from google_auth_httplib2 import AuthorizedHttp
+
+    state = ee.data._get_state()
+    if state.http_transport is not None:
+        return call.execute(num_retries=0)
+    transport: Any = _Timed(state.requests_session, seconds)
+    if isinstance(call.http, AuthorizedHttp):
+        # The same credentials object, so that a refreshed token serves every thread.
+        transport = AuthorizedHttp(call.http.credentials, http=transport)
+    return call.execute(http=transport, num_retries=0)
+
+
+class _Timed:
+    """What the client expects of a transport, with an end to the whole answer."""
+
+    def __init__(self, session: Any, seconds: float) -> None:
+        self._session = session
+        self._seconds = seconds
+
+    def request(
+        self,
+        uri: str,
+        method: str = "GET",
+        body: Any = None,
+        headers: Any = None,
+        redirections: Any = None,
+        connection_type: Any = None,
+    ) -> tuple[Any, bytes]:
+        """Status with headers, and the body; TimeoutError when time is up."""
+        import httplib2
+
+        end = time.monotonic() + self._seconds
+        wait = (min(_CONNECT_S, self._seconds), self._seconds)
+        with self._session.request(
+            method, uri, data=body, headers=headers, timeout=wait, stream=True
+        ) as answer:
+            parts = []
+            # A read times out only when nothing comes; an answer that trickles must end too.
+            for part in answer.iter_content(_CHUNK_BYTES):
+                parts.append(part)
+                if time.monotonic() > end:
+                    raise TimeoutError(f"no complete answer within {self._seconds:g} s")
+            head = httplib2.Response({**answer.headers, "status": str(answer.status_code)})
+            head.reason = answer.reason
+            return head, b"".join(parts)
+
+
+def _result(answer: Any) -> Outcome[Any]:
+    if isinstance(answer, dict) and "result" in answer:
+        return Success(answer["result"])
+    return Failure(ProviderError("Earth Engine answered without a result", transient=True))
+
+
+def _initialise(settings: Settings) -> Outcome[None]:
+    """``ee.Initialize`` in a thread of its own, since neither DNS nor the client's own download
+    of its list of deprecated assets knows a time-out.
+    """
+    done: list[Outcome[None]] = []
+    abandoned = threading.Event()
+
+    def start() -> None:
+        done.append(_initialised(settings))
+        if abandoned.is_set():
+            _forget()
+
+    thread = threading.Thread(target=start, name="rs_embed-ee-initialize", daemon=True)
+    thread.start()
+    thread.join(settings.start_s)
+    if done:
+        return done[0]
+    abandoned.set()
+    return Failure(
+        ProviderError(
+            f"Earth Engine did not answer within {settings.start_s:g} s; check the connection and "
+            "proxy with: curl -I https://earthengine.googleapis.com",
+            transient=True,
+        )
+    )
+
+
+def _initialised(settings: Settings) -> Outcome[None]:
+    import ee
+    from google.auth.exceptions import GoogleAuthError
+    from googleapiclient.errors import Error as ApiError
+
+    retries = ee.data._get_state().max_retries
+    ee.data.setMaxRetries(1)  # discovery would be tried for half a minute
+    try:
+        ee.Initialize(credentials=settings.credentials, url=settings.url, project=settings.project)
+    except (ee.EEException, ApiError, GoogleAuthError, OSError, ValueError) as error:
+        _forget()  # else a client without its algorithms would pass for an initialised one
+        return Failure(explain(error))
+    finally:
+        ee.data.setMaxRetries(retries)
+    return Success(None)
+
+
+def _forget() -> None:
+    """The client uninitialised again; what the caller may have set before stays."""
+    import ee
+
+    before = ee.data._get_state()
+    ee.Reset()
+    after = ee.data._get_state()
+    after.max_retries, after.user_agent = before.max_retries, before.user_agent
+
+
+def _same_address(settings: Settings) -> Outcome[None]:
+    import ee
+
+    used = ee.data._get_state().cloud_api_base_url
+    if settings.url is None or settings.url == used:
+        return Success(None)
+    return Failure(
+        ProviderError(
+            f"Earth Engine is already initialised on {used}, not on {settings.url}; call "
+            "ee.Reset() first: the client has one connection a process"
+        )
+    )
+
+
+def _http_facts(error: BaseException) -> tuple[int | None, str, str]:
+    """Status, reason and message of an HTTP answer behind an error; (None, "", "") without one."""
+    found: Any = error if hasattr(error, "resp") else error.__context__
+    if not hasattr(found, "resp"):
+        return None, "", ""
+    status = int(found.resp.status)
+    try:
+        told = json.loads(found.content)["error"]
+        details = [*told.get("errors", ()), *told.get("details", ())]
+        reasons = [str(d["reason"]) for d in details if isinstance(d, dict) and "reason" in d]
+        return status, reasons[0] if reasons else "", str(told.get("message", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        # A gateway's HTML page; its text says nothing.
+        return status, "", f"HTTP status {status}"
+
+
+def _by_status(status: int, reason: str, text: str) -> ProviderError:
+    if status in _TRANSIENT_STATUS or reason in _RATE_LIMITS:
+        return ProviderError(f"Earth Engine is busy ({status}: {text})", transient=True)
+    if status == 401:
+        return _no_access(f"the credentials were refused ({text})")
+    if status == 403:
+        return _no_permission(text)
+    if status == 404:
+        return ProviderError(
+            f"Earth Engine does not know it, or the project may not read it: {text} Check the id "
+            "at https://developers.google.com/earth-engine/datasets"
+        )
+    if status == 400 and any(words in text.lower() for words in _TOO_MUCH):
+        return TooMuchError(f"Earth Engine: {text}; make the region or the window smaller")
+    return ProviderError(f"Earth Engine refused the request ({status}): {text}")
+
+
+def _by_text(text: str) -> ProviderError:
+    """What the client says without having asked the service."""
+    first = text.strip().splitlines()[0] if text.strip() else "no reason given"
+    if "no project found" in text:
+        return ProviderError(
+            "Earth Engine needs a Cloud project; run: earthengine set_project YOUR-PROJECT, or "
+            "call ee.Initialize(project='YOUR-PROJECT') first"
+        )
+    if "authorize access" in text or "not initialized" in text or "credential" in text.lower():
+        return ProviderError(
+            "Earth Engine: there are no credentials on this machine; run: earthengine "
+            "authenticate, or call ee.Authenticate() in Python"
+        )
+    return ProviderError(f"Earth Engine: {first}")
+
+
+def _no_access(why: str) -> ProviderError:
+    return ProviderError(f"Earth Engine: {why}; run: earthengine authenticate --force")
+
+
+def _no_permission(text: str) -> ProviderError:
+    return ProviderError(
+        f"Earth Engine: the project lacks a permission ({text}); register it at "
+        "https://console.cloud.google.com/earth-engine, then run: gcloud projects "
+        "add-iam-policy-binding YOUR-PROJECT --member=user:YOU "
+        "--role=roles/serviceusage.serviceUsageConsumer"
+    )
+
+
+def _is_network(error: BaseException) -> bool:
+    """Whether nothing came back from the service: no route, a dropped or timed-out connection."""
+    names = {cls.__name__ for cls in type(error).__mro__}
+    return isinstance(error, OSError) or bool(names & {"TransportError", "HttpLib2Error"})
+
+
+def _given_up(error: RsEmbedError, tries: int) -> RsEmbedError:
+    if tries == 1:
+        return error
+    return caused(ProviderError(f"{error} (gave up after {tries} tries)", transient=True), by=error)
