@@ -17,13 +17,13 @@ from rs_embed.core import specs
 from rs_embed.core.bands import match_bands
 from rs_embed.core.errors import SpecError
 from rs_embed.core.grid import Grid
-from rs_embed.core.model import Model
+from rs_embed.core.model import InputSpec, Model
 from rs_embed.core.plan import InputPrep, RoiPlan, check_layout, place_windows
 from rs_embed.core.prepare import Read
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import OutputSpec, TemporalSpec
 from rs_embed.core.times import Step, composite, is_series, plan_steps
-from rs_embed.core.units import check_convertible
+from rs_embed.core.units import check_convertible, convertible
 from rs_embed.pipeline import Job, check_output
 from rs_embed.rasters import Raster
 from rs_embed.reading import read_xarray, working_grid
@@ -212,10 +212,25 @@ def _planned(
 
 def _matched(model: Model, raster: Raster) -> Outcome[tuple[int, ...]]:
     return match_bands(model.bands, raster.bands, stand_ins=raster.stand_ins).bind(
-        lambda places: check_convertible(
-            model.bands, tuple(raster.units[i] for i in places), model.units
-        ).map(lambda _: places)
+        lambda places: _units_fit(model, tuple(raster.units[i] for i in places)).map(
+            lambda _: places
+        )
     )
+
+
+def _units_fit(model: Model, units: tuple[str, ...]) -> Outcome[None]:
+    """Failure(SpecError) that names the modality whose units these are, where there is one."""
+
+    def takes(items: tuple[InputSpec, ...]) -> bool:
+        wanted = [item.units for item in items for _ in item.bands]
+        return len(wanted) == len(units) and all(map(convertible, units, wanted))
+
+    other = next((name for name, items in model.spec.modalities.items() if takes(items)), None)
+    fits = check_convertible(model.bands, units, model.units)
+    if other is None:
+        return fits
+    hint = f"; or take the modality that has them: ModelChoice({model.id!r}, modality={other!r})"
+    return fits.alt(lambda error: SpecError(error.message + hint))
 
 
 def _check_keywords(model: Model, request: Request) -> Outcome[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -423,3 +424,56 @@ def rs_embed_grid():
     from rs_embed.core.grid import roi_grid
 
     return roi_grid(BBox(-3.70, 40.40, -3.68, 40.41), 10.0)
+
+
+# Arrays
+
+
+def array(values: np.ndarray, bands: list[str], units: str):
+    """``(C, H, W)`` values on a grid of 10 m."""
+    import rioxarray  # noqa: F401  # registers .rio
+    import xarray as xr
+
+    _, height, width = values.shape
+    coords = {
+        "band": bands,
+        "y": 4_480_000 - 10 * np.arange(height) - 5.0,
+        "x": 440_000 + 10 * np.arange(width) + 5.0,
+    }
+    made = xr.DataArray(values, coords, ("band", "y", "x"), attrs={"units": units})
+    return made.rio.write_crs("EPSG:32630")
+
+
+def test_bands_are_found_by_name_in_any_order(tiny):
+    values = np.random.default_rng(5).uniform(0, 0.4, (4, 96, 64)).astype("float32")
+    plain = array(values, ["B2", "B3", "B4", "B8"], "reflectance")
+    expected = plain.rsembed.embed(tiny())
+    assert expected.shape == (64, 6, 4)
+    turned = plain.isel(band=[3, 1, 2, 0])
+    named = array(values[::-1], ["nir", "red", "green", "blue"], "reflectance")
+    for other in (turned, named):
+        np.testing.assert_array_equal(other.rsembed.embed(tiny()), expected)
+
+
+def test_a_picture_of_display_values_has_its_own_modality(tiny):
+    values = np.random.default_rng(6).integers(0, 256, (3, 64, 64)).astype("uint8")
+    picture = array(values, ["red", "green", "blue"], "uint8")
+    reflectance = array(
+        values / np.float32(255) * np.float32(0.3), ["B4", "B3", "B2"], "reflectance"
+    )
+    np.testing.assert_array_equal(
+        picture.rsembed.embed(tiny(modality="rgb")), reflectance.rsembed.embed(tiny())
+    )
+    with pytest.raises(SpecError, match="modality='rgb'"):
+        picture.rsembed.embed(tiny())
+    with pytest.raises(SpecError, match="modality='s2_rgb'"):
+        reflectance.rsembed.embed(tiny(modality="rgb"))
+
+
+def test_official_on_an_array_pads_what_is_not_square(tiny):
+    values = np.random.default_rng(7).uniform(0, 0.4, (3, 96, 64)).astype("float32")
+    made = array(values, ["B4", "B3", "B2"], "reflectance").rsembed.embed(tiny(prepare="official"))
+    assert made.shape == (64, 4, 4)
+    meta = json.loads(made.attrs["rs_embed_meta"])
+    assert meta["windows"] == 1
+    assert meta["padded_fraction"] == pytest.approx(1 / 3)
