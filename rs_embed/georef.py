@@ -142,9 +142,13 @@ def write_cog(array: xarray.DataArray, path: str | Path) -> Path:
 
 
 def _to_zarr(array: xarray.DataArray, out: Path) -> None:
-    # Version 2 with its metadata in one place: zarr 2 and 3 write and open it without a warning.
+    import zarr
+
+    # Format 2 with its metadata in one place: zarr 2 and 3 write and open it without a warning.
+    # zarr 2 knows no other.
+    form = None if zarr.__version__.startswith("2.") else 2
     array.to_dataset(name=str(array.name or "embedding")).to_zarr(
-        out, mode="w", consolidated=True, zarr_format=2
+        out, mode="w", consolidated=True, zarr_format=form
     )
 
 
