@@ -117,7 +117,12 @@ def _embed(
             )
             before += sum(len(distinct[key].tiling) for key in keys)
             for (key, one), field in zip(ready, fields, strict=True):
-                meta = {**extra, "input": one.meta, "weights": dict(loaded.provenance)}
+                meta = {
+                    **extra,
+                    "input": one.meta,
+                    "empty_frames": one.empty_frames,
+                    "weights": dict(loaded.provenance),
+                }
                 flipped = bool(one.meta.get("flipped_rows"))
                 results[key] = finish(one.plan, field, output, meta, flip_rows=flipped)
         return [p.bind(lambda ok: results[_key(ok)]) for p in plans]

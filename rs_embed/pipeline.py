@@ -42,7 +42,7 @@ class Job:
     """A planned ROI with its pixels at hand.
 
     ``read`` gives the model's bands in its order, which the source calls ``bands`` and holds in
-    ``units``.
+    ``units``. ``empty_frames`` counts the frames without a valid pixel.
     """
 
     plan: RoiPlan
@@ -51,6 +51,7 @@ class Job:
     units: tuple[str, ...]
     frames: tuple[tuple[str, str], ...]
     meta: dict[str, Any]
+    empty_frames: int = 0
 
 
 def embed(
@@ -133,7 +134,15 @@ def _ready(planned: RoiPlan, patch: Patch, places: tuple[int, ...]) -> Job:
         return pixels if in_order else pixels[:, list(places)]
 
     bands, units = (tuple(of[i] for i in places) for of in (patch.bands, patch.units))
-    return Job(planned, read, bands, units, patch.frames, dict(patch.meta))
+    empty = _empty_frames(planned.model, patch, places)
+    return Job(planned, read, bands, units, patch.frames, dict(patch.meta), empty)
+
+
+def _empty_frames(model: Model, patch: Patch, places: tuple[int, ...]) -> int:
+    """How many frames have no valid pixel in any band that has time."""
+    dated = [not item.static for item in model.inputs for _ in item.bands]
+    timed = [place for place, has_time in zip(places, dated, strict=True) if has_time]
+    return sum(not np.isfinite(step[timed]).any() for step in patch.data) if patch.frames else 0
 
 
 def windows(ready: Job) -> Iterator[Windows]:

@@ -10,7 +10,15 @@ import pytest
 import torch
 from affine import Affine
 
-from rs_embed import ModelChoice, OutputSpec, PointBuffer, TemporalSpec, get_embedding, load_model
+from rs_embed import (
+    ModelChoice,
+    OutputSpec,
+    PointBuffer,
+    TemporalSpec,
+    get_embedding,
+    load_model,
+    register_provider,
+)
 from rs_embed.core.errors import ModelError
 from rs_embed.core.field import place_share
 from rs_embed.core.grid import Grid
@@ -27,6 +35,7 @@ from rs_embed.embedders.run import Loaded, encode, prepare, unload_models
 from rs_embed.notices import RsEmbedWarning, forget
 from rs_embed.parity import write_checkpoint
 from rs_embed.pipeline import encode_jobs, job
+from rs_embed.providers.memory import MemoryProvider
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 REAL = SHARED / "weights/galileo-nano/encoder.pt"
@@ -234,6 +243,32 @@ def test_an_empty_step_is_hidden_not_filled(model) -> None:
     shorter = replace(given, pixels=given.pixels[:, :2], frames=(MONTHS[:2],))
     np.testing.assert_allclose(tokens(of, hidden).grid, tokens(of, shorter).grid, **CLOSE)
     np.testing.assert_allclose(tokens(of, hidden).image, tokens(of, shorter).image, **CLOSE)
+
+
+class Cloudy(MemoryProvider):
+    """The memory provider's world, without a Sentinel-2 pixel in July."""
+
+    def fetch(self, plan):
+        return super().fetch(plan).map(self._clouded)
+
+    def _clouded(self, patch: Patch) -> Patch:
+        gone = np.array([start.startswith("2022-07") for start, _ in patch.frames], dtype=bool)
+        data = np.where(gone[:, None, None, None], np.float32(np.nan), patch.data)
+        return patch if "B2" not in patch.bands else replace(patch, data=data)
+
+
+@pytest.mark.parametrize(("modality", "empty"), [("s2", 1), ("s2s1", 0)])
+def test_empty_months_are_counted(weights, modality, empty) -> None:
+    register_provider(f"cloudy_{modality}", Cloudy())
+    emb = get_embedding(
+        ModelChoice("galileo", None, modality, {"window_px": 16, "srtm": True}, weights),
+        spatial=PointBuffer(121.5, 31.2, 80),
+        temporal=TemporalSpec.range("2022-06-01", "2022-09-01"),
+        backend=f"cloudy_{modality}", device="cpu",
+    )  # fmt: skip
+    assert emb.meta["empty_frames"] == empty
+    assert len(emb.meta["frames"]) == 3
+    assert np.isfinite(emb.data).all()
 
 
 def test_an_empty_step_in_front_keeps_the_others_in_their_places(model) -> None:
