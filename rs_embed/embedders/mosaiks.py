@@ -20,7 +20,9 @@ from rs_embed.core.prepare import Windows
 from rs_embed.core.tokens import Tokens
 
 SIDE = 3
-_BLOCK = 64  # cells at a time: the responses of a block stay in the processor's cache
+# Responses held at once: few enough to stay near the processor, many enough that the threads of a
+# matrix product rarely wait for each other.
+_BLOCK = 2_400_000
 
 _S2 = "COPERNICUS/S2_SR_HARMONIZED"
 SPEC = ModelSpec(
@@ -142,19 +144,25 @@ def encode(network: np.ndarray, arrays: dict[str, Any], model: Model) -> Tokens:
     cells = arrays["cells"]
     batch, rows, cols, bands, p, _ = cells.shape
     flat = cells.reshape(batch * rows * cols, bands, p, p)
-    positions = (p - SIDE + 1) ** 2
-    count = network.shape[1]
+    side, count = p - SIDE + 1, network.shape[1]
+    positions = side * side
+    block = max(1, min(len(flat), _BLOCK // (positions * count)))
     out = np.empty((len(flat), 2 * count), dtype=np.float32)
-    average = np.full((1, positions), 1 / positions, dtype=np.float32)
-    for start in range(0, len(flat), _BLOCK):
-        part = flat[start : start + _BLOCK]
-        views = sliding_window_view(part, (SIDE, SIDE), axis=(2, 3))
-        columns = views.transpose(0, 2, 3, 1, 4, 5).reshape(-1, bands * SIDE * SIDE)
-        response = (columns @ network).reshape(len(part), positions, count)
-        positive = np.maximum(response, 0)
-        np.subtract(positive, response, out=response)
-        out[start : start + len(part), :count] = (average @ positive)[:, 0]
-        out[start : start + len(part), count:] = (average @ response)[:, 0]
+    columns = np.empty((block, side, side, bands, SIDE, SIDE), dtype=np.float32)
+    responses = np.empty((block, positions, count), dtype=np.float32)
+    parts = np.empty_like(responses)
+    for start in range(0, len(flat), block):
+        cell = flat[start : start + block]
+        n = len(cell)
+        views = sliding_window_view(cell, (SIDE, SIDE), axis=(2, 3))
+        np.copyto(columns[:n], views.transpose(0, 2, 3, 1, 4, 5))
+        response, part = responses[:n], parts[:n]
+        np.matmul(columns[:n].reshape(n * positions, -1), network, out=response.reshape(-1, count))
+        np.maximum(response, 0, out=part)
+        np.add.reduce(part, axis=1, out=out[start : start + n, :count])
+        np.subtract(part, response, out=part)
+        np.add.reduce(part, axis=1, out=out[start : start + n, count:])
+    out /= positions
     return Tokens(out.reshape(batch, rows, cols, 2 * count))
 
 
