@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 import pytest
+import rioxarray  # noqa: F401  # what is read must not depend on whether it is there
 import xarray as xr
 from affine import Affine
 from returns.result import Failure, Success
@@ -358,3 +361,26 @@ class TestContent:
             read(make(), crs="EPSG:32718"), read(make()),
         ]  # fmt: skip
         assert len({content_of(raster) for raster in others}) == 5
+
+
+PLAIN = """
+import sys
+import numpy as np, xarray as xr
+from rs_embed.core.result import unwrap_or_raise
+from rs_embed.reading import read_xarray, working_grid
+array = xr.DataArray(
+    np.full((1, 4, 5), 3, "int16"), dims=("band", "y", "x"),
+    coords={"band": ["B2"], "y": 45 - 10.0 * np.arange(4), "x": 5 + 10.0 * np.arange(5)},
+    attrs={"crs": "x", "units": "reflectance"},
+)
+assert "attrs['crs']" in str(read_xarray(array).failure())
+array.attrs["crs"] = "EPSG:32719"
+array.encoding["_FillValue"] = 2
+raster = unwrap_or_raise(read_xarray(array))
+assert raster.read(unwrap_or_raise(working_grid(raster, 20))[0]).shape == (1, 1, 2, 2)
+assert not {"rioxarray", "rasterio", "dask"} & {*sys.modules}
+"""
+
+
+def test_an_array_in_memory_is_read_without_rasterio():
+    subprocess.run([sys.executable, "-W", "error", "-c", PLAIN], check=True)

@@ -101,11 +101,12 @@ def _rio_crs(obj: xr.DataArray | xr.Dataset) -> Any:
     """What rioxarray answers, if it is in use: ``rio.set_crs`` keeps a CRS outside the data."""
     if "rioxarray" not in sys.modules:
         return None
-    from rasterio.errors import CRSError
+    from pyproj.exceptions import CRSError
+    from rasterio.errors import CRSError as OtherCRSError
 
     try:
         return obj.rio.crs
-    except CRSError:
+    except (CRSError, OtherCRSError):
         return None  # a CRS that it cannot read is met again below, where its place is known
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -67,10 +68,20 @@ def _nodata(array: xr.DataArray) -> tuple[float, ...]:
             for value in np.atleast_1d(store.get(key, ())):
                 if isinstance(value, int | float | np.number) and not np.isnan(value):
                     found.append(float(value))
-    kept = getattr(getattr(array, "rio", None), "nodata", None)  # rio.set_nodata, outside the data
+    kept = _rio_nodata(array)
     if kept is not None and not np.isnan(kept):
         found.append(float(kept))
     return tuple(dict.fromkeys(found))
+
+
+def _rio_nodata(array: xr.DataArray) -> float | None:
+    """What rioxarray answers, if it is in use: ``rio.set_nodata`` keeps it outside the data."""
+    if "rioxarray" not in sys.modules:
+        return None
+    try:
+        return array.rio.nodata  # type: ignore[no-any-return]
+    except ValueError:
+        return None  # it has no NaN for integers; their encoding has been read already
 
 
 @dataclass(frozen=True, eq=False)
