@@ -17,9 +17,9 @@ import numpy as np
 from returns.result import Failure, Success
 
 from rs_embed.core.bands import match_bands
-from rs_embed.core.errors import ModelError, SpecError
+from rs_embed.core.errors import ModelError, RsEmbedError, SpecError
 from rs_embed.core.patch import Frame
-from rs_embed.core.result import Outcome
+from rs_embed.core.result import Outcome, collect
 from rs_embed.core.specs import SensorSpec
 from rs_embed.core.units import convert
 
@@ -322,24 +322,42 @@ def own_row(asset: str, bands: Sequence[str], units: Sequence[str], *, static: b
     return Collection(asset, known, time="static" if static else "scenes")
 
 
+def own_bands(row: Collection, names: Sequence[str]) -> Outcome[tuple[str, ...]]:
+    """Names that a caller gave for the row's bands: its own, else by their common names.
+
+    Fails with SpecError that names what is missing and what there is.
+    """
+    return collect(
+        Success((name,)) if name in row.names else _by_meaning(row, (name,), row.names, SpecError)
+        for name in names
+    ).map(lambda found: tuple(name for one in found for name in one))
+
+
 def serve_bands(
     row: Collection, wanted: Sequence[str], offered: Sequence[str] | None = None
 ) -> Outcome[tuple[str, ...]]:
-    """The row's names of the wanted bands, found by name; ``offered`` limits the choice.
+    """The row's names of a model's bands, found by meaning; ``offered`` limits the choice.
 
     Fails with ModelError that names what is missing and what there is.
     """
-    names = row.names if offered is None else tuple(offered)
-    remedy = "choose another collection, or an input of the model that it can serve"
-    if offered is not None:
-        remedy = "add it to SensorSpec.bands"
+    return _by_meaning(row, wanted, row.names if offered is None else offered, ModelError)
+
+
+def _by_meaning(
+    row: Collection, wanted: Sequence[str], names: Sequence[str], error: type[RsEmbedError]
+) -> Outcome[tuple[str, ...]]:
+    limited = tuple(names) != row.names
     return match_bands(
         wanted,
         names,
         common={name: common for name, common in row.common.items() if name in names},
-        error=ModelError,
-        where=row.id if offered is None else f"the sensor's choice of {row.id}",
-        remedy=remedy,
+        error=error,
+        where=f"the sensor's choice of {row.id}" if limited else row.id,
+        remedy=(
+            "add it to SensorSpec.bands"
+            if limited
+            else "choose another collection, or an input of the model that it can serve"
+        ),
     ).map(lambda places: tuple(names[i] for i in places))
 
 

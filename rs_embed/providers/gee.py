@@ -22,6 +22,7 @@ from rs_embed.core.collections import (
     check_frames,
     check_sensor_fits,
     find_collection,
+    own_bands,
     own_row,
     serve_bands,
 )
@@ -112,9 +113,12 @@ class GeeProvider:
                 known = f": {item.collection} is not in rs_embed.core.collections.COLLECTIONS"
             return Failure(ModelError(f"backend 'gee' cannot serve the input {item.name!r}{known}"))
         found = row
-        return serve_bands(found, item.collection_bands or item.bands).bind(
-            lambda bands: _source(found, found.id, bands, item)
+        named = (
+            own_bands(found, item.collection_bands)
+            if item.collection_bands
+            else serve_bands(found, item.bands)
         )
+        return named.bind(lambda bands: _source(found, found.id, bands, item))
 
     def fetch(self, plan: FetchPlan) -> Outcome[Patch]:
         """The pixels of a plan; NaN where Earth Engine has none.
@@ -227,12 +231,15 @@ def _another_layer(item: InputSpec, sensor: SensorSpec) -> bool:
 
 
 def _from_sensor(row: Collection, item: InputSpec, sensor: SensorSpec) -> Outcome[Source]:
-    unknown = [band for band in sensor.bands if band not in row.names]
-    wanted = item.collection_bands if row.id == item.collection else ()
+    def chosen(offered: tuple[str, ...]) -> Outcome[tuple[str, ...]]:
+        own = item.collection_bands if row.id == item.collection else ()
+        if own and set(own) <= set(offered):
+            return Success(own)
+        return serve_bands(row, item.bands, offered)
+
     return (
-        serve_bands(row, sensor.bands)
-        .alt(lambda error: SpecError(str(error)) if unknown else error)
-        .bind(lambda offered: serve_bands(row, wanted or item.bands, offered))
+        own_bands(row, sensor.bands)
+        .bind(chosen)
         .bind(
             lambda bands: check_sensor_fits(row, replace(sensor, bands=bands)).bind(
                 lambda _: _source(row, sensor.collection, bands, item)

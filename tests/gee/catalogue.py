@@ -72,6 +72,22 @@ def _unknown() -> list[Scene]:
     ]
 
 
+def _zones() -> list[Scene]:
+    """Annual embeddings of 31N (along A00) and 32N (A01) over the same ground at 6 E, 41 N."""
+    made = []
+    zero, one = np.zeros((1000, 1000)), np.ones((1000, 1000))
+    for zone, axis, left in (("32N", 1, 245000.0), ("31N", 0, 750000.0)):
+        bands = {f"A{k:02d}": one if k == axis else zero for k in range(64)}
+        made.append(
+            array_scene(
+                "GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL", f"{zone}_2020", "2020-01-01", bands,
+                crs=f"EPSG:326{zone[:2]}", corner=(left, 4546000.0),
+                properties={"UTM_ZONE": zone},
+            )
+        )  # fmt: skip
+    return made
+
+
 def _native() -> list[Scene]:
     """Sentinel-2 pixels of random values in both hemispheres and at the antimeridian."""
     random = np.random.default_rng(5)
@@ -94,4 +110,4 @@ def _native() -> list[Scene]:
 
 def scenes() -> list[Scene]:
     """Everything that the tests of the provider ask for."""
-    return [*standard(), *real(), *_missing(), *_unknown(), *_native()]
+    return [*standard(), *real(), *_missing(), *_unknown(), *_zones(), *_native()]
