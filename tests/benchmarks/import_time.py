@@ -1,6 +1,7 @@
 """How long ``import rs_embed`` takes beside ``import xarray``.
 
-``python tests/benchmarks/import_time.py``. Fresh processes by turns; the median of the ratios of each pair is printed. At most 1.15 is wanted.
+Run ``python tests/benchmarks/import_time.py``: fresh processes by turns; the median of the ratios
+of the pairs is printed. At most 1.15 is wanted.
 """
 
 from __future__ import annotations
