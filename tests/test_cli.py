@@ -1,10 +1,10 @@
-"""The command line: what a person sees on a terminal, and what a pipe sees."""
+"""The command line: its words, its results, its errors; a terminal and a pipe see their own."""
 
+import hashlib
 import os
-import signal
+import re
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pexpect
@@ -13,53 +13,118 @@ import rioxarray
 import xarray as xr
 
 import rs_embed
+from rs_embed.cli.app import run as command
 
-COMMAND = [sys.executable, "-m", "rs_embed"]
+PROGRAM = [sys.executable, "-m", "rs_embed"]
 ENV = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "HF_HUB_OFFLINE": "1"}
+DN = "reflectance_x10000"
 
 
-def run(*arguments, cwd=None, code=0):
-    """Standard output and standard error of a command in a pipe."""
+@pytest.fixture
+def call(monkeypatch, capfd):
+    """Standard output and standard error of a command in this process, and its exit code."""
+
+    def run(*words, code=0):
+        monkeypatch.setattr(sys, "argv", ["rs-embed", *map(str, words)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            command()
+        out, err = capfd.readouterr()
+        assert left.value.code == code, err
+        return out, err
+
+    return run
+
+
+def piped(*words, code=0, **environment):
+    """The same in a process of its own, with pipes at both ends."""
     done = subprocess.run(
-        [*COMMAND, *map(str, arguments)], cwd=cwd, env=ENV, capture_output=True, text=True, timeout=240
-    )
+        [*PROGRAM, *map(str, words)],
+        env={**ENV, **environment}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
     assert done.returncode == code, done.stderr
     return done.stdout, done.stderr
 
 
+def terminal(*words, **environment):
+    """The same on a pseudo-terminal of 30 lines and 100 columns."""
+    return pexpect.spawn(
+        PROGRAM[0], [*PROGRAM[1:], *map(str, words)],
+        env={**ENV, **environment}, encoding="utf-8", timeout=120, dimensions=(30, 100),
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    """The bundled scene as a GeoTIFF with band names."""
+def pixels():
+    return rs_embed.sample_scene().isel(y=slice(0, 96), x=slice(0, 128))
+
+
+@pytest.fixture(scope="module")
+def scene(pixels, tmp_path_factory):
+    """A part of the bundled scene as a GeoTIFF with band names."""
     path = tmp_path_factory.mktemp("cli") / "scene.tif"
-    array = rs_embed.sample_scene().isel(y=slice(0, 96), x=slice(0, 128))
-    named = array.drop_attrs().assign_attrs(long_name=tuple(map(str, array.band.values)))
-    named.drop_vars("band").rio.write_crs(array.rio.crs).rio.to_raster(path)
+    named = pixels.drop_attrs().assign_attrs(long_name=tuple(map(str, pixels.band.values)))
+    named.drop_vars("band").rio.write_crs(pixels.rio.crs).rio.to_raster(path)
     return path
 
 
-def test_models_and_info():
-    out, _ = run("models")
-    assert "mosaiks" in out
-    out, _ = run("info", "mosaiks")
-    for word in ("reflectance", "seed=0", "licence", "citation", "none needed"):
+# What is told
+
+
+def test_models_are_listed_with_their_default_variant(call):
+    out, _ = call("models")
+    head, *rows = [line.split("\t") for line in out.splitlines()]
+    assert head[:2] == ["model", "variants"]
+    told = {row[0]: row for row in rows}
+    assert told["mosaiks"][1] == "512*, 1024, 4096"
+    assert told["mosaiks"][-1] == "numpy"
+    assert all(len(row) == len(head) for row in rows)
+
+
+def test_info_tells_all_of_a_model(call):
+    out, _ = call("info", "mosaiks")
+    for word in ("reflectance", "seed=0", "licence", "citation", "none needed", "s2_rgb"):
+        assert word in out
+    out, _ = call("info", "galileo:nano")
+    assert re.search(r"variant +nano \(others: tiny, base\)", out)
+    for word in ("SHA-256", "rs-embed weights fetch", "arXiv"):
         assert word in out
 
 
-def test_help_has_examples():
-    out, _ = run("embed", "--help")
-    assert "rs-embed embed scene.tif" in out
-    out, _ = run("--help")
-    for name in ("models", "info", "embed", "check", "weights", "verify", "demo"):
-        assert name in out
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ((), ("models", "info", "embed", "check", "weights", "verify", "demo", "--debug", "130")),
+        (("embed",), ("rs-embed embed scene.tif -m mosaiks -o grid.tif", "--units", "--overlap")),
+        (("check",), ("rs-embed check scene.tif -m galileo",)),
+        (("info",), ("rs-embed info prithvi",)),
+        (("verify",), ("rs-embed verify galileo",)),
+        (("demo",), ("rs-embed demo --out",)),
+        (("weights",), ("list", "fetch", "verify")),
+        (("weights", "fetch"), ("rs-embed weights fetch",)),
+    ],
+    ids=lambda words: " ".join(words) if words and len(words) < 3 else "",
+)
+def test_help_shows_examples(call, words, wanted):
+    out, _ = call(*words, "--help")
+    plain = " ".join(out.split())
+    assert all(word in plain for word in wanted)
+
+
+def test_version(call):
+    out, _ = call("--version")
+    assert out == f"rs-embed {rs_embed.__version__}\n"
+
+
+# Embedding
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".nc", ".zarr", ".npz"])
-def test_embed_writes_each_format(scene, tmp_path, suffix):
+def test_embed_writes_each_format(call, scene, pixels, tmp_path, suffix):
     target = tmp_path / f"grid{suffix}"
-    out, err = run("embed", scene, "-m", "mosaiks", "--units", "reflectance_x10000", "-o", target)
-    assert str(target) in out
-    assert "\x1b" not in out + err, "a pipe gets no colours and no progress"
-    want = rs_embed.sample_scene().isel(y=slice(0, 96), x=slice(0, 128)).rsembed.embed("mosaiks")
+    out, _ = call("embed", scene, "-m", "mosaiks", "--units", DN, "-o", target)
+    assert out == f"{target}  mosaiks:512, 512 x 12 x 16 float32\n"
+    want = pixels.rsembed.embed("mosaiks")
     if suffix == ".npz":
         with np.load(target) as stored:
             got = stored["embedding"]
@@ -75,132 +140,324 @@ def test_embed_writes_each_format(scene, tmp_path, suffix):
     np.testing.assert_allclose(got, want.values, rtol=1e-6)
 
 
-def test_embed_reads_netcdf_and_zarr(tmp_path):
-    array = rs_embed.sample_scene().isel(y=slice(0, 64), x=slice(0, 64))
-    data = array.to_dataset("band")
-    for name, write in (("scene.nc", data.to_netcdf), ("scene.zarr", data.to_zarr)):
-        options = {"engine": "h5netcdf"} if name.endswith("nc") else {"consolidated": False, "zarr_format": 2}
-        write(tmp_path / name, **options)
-        run("embed", tmp_path / name, "-m", "mosaiks", "--pooled", "-o", tmp_path / f"{name}.npz")
-        with np.load(tmp_path / f"{name}.npz") as stored:
-            assert stored["embedding"].shape == (512,)
+def test_embed_reads_netcdf_and_zarr(call, pixels, tmp_path):
+    data = pixels.isel(y=slice(0, 64), x=slice(0, 64)).to_dataset("band")
+    data.to_netcdf(tmp_path / "scene.nc", engine="h5netcdf")
+    data.to_zarr(tmp_path / "scene.zarr", consolidated=False, zarr_format=2)
+    want = data.rsembed.embed("mosaiks", units=DN, output=rs_embed.OutputSpec.pooled("max"))
+    for name in ("scene.nc", "scene.zarr"):
+        target = tmp_path / f"{name}.npz"
+        words = ("embed", tmp_path / name, "-m", "mosaiks", "--units", DN, "-o", target)
+        call(*words, "--pooled", "--pooling", "max")
+        with np.load(target) as stored:
+            np.testing.assert_allclose(stored["embedding"], want.values, rtol=1e-6)
 
 
-def test_embed_a_place(tmp_path):
+def test_embed_a_place_west_of_greenwich(call, tmp_path):
     target = tmp_path / "place.nc"
-    run(
-        "embed", "-67.645,-47.852", "-m", "mosaiks", "--backend", "sample", "--buffer-m", "320",
-        "-o", target,
+    place = "-67.645,-47.852"
+    call("embed", place, "-m", "mosaiks", "--backend", "sample", "--buffer-m", "320", "-o", target)
+    want = rs_embed.get_embedding(
+        "mosaiks", spatial=rs_embed.PointBuffer(-67.645, -47.852, 320), backend="sample",
+        output=rs_embed.OutputSpec.grid(),
     )  # fmt: skip
     with xr.open_dataset(target, engine="h5netcdf") as stored:
-        assert stored["mosaiks"].shape == (512, 8, 8)
+        np.testing.assert_array_equal(stored["mosaiks"].values, want.data.values)
 
 
-def test_check_tells_problems_by_exit_code(scene, tmp_path):
-    out, _ = run("check", scene, "-m", "mosaiks", "--units", "reflectance_x10000")
-    assert "window" in out
-    unnamed = tmp_path / "unnamed.tif"
-    with rioxarray.open_rasterio(scene) as stored:
-        stored.drop_attrs().isel(band=[0]).rio.write_crs(stored.rio.crs).rio.to_raster(unnamed)
-    out, _ = run("check", unnamed, "-m", "mosaiks", code=1)
-    assert "band" in out
-
-
-def test_an_error_is_one_line(tmp_path):
-    _, err = run("info", "mosaik", code=1)
-    assert err.startswith("error: ")
-    assert len(err.strip().splitlines()) == 1
-    assert "mosaiks" in err
-    _, err = run("embed", tmp_path / "no.tif", "-m", "mosaiks", code=1)
-    assert len(err.strip().splitlines()) == 1
-    _, err = run("embed", "1,2", "-m", "mosaiks", "-o", "x.doc", code=1)
-    assert ".npz" in err
-
-
-def test_debug_shows_the_trace():
-    _, err = run("info", "mosaik", "--debug", code=1)
-    assert "Traceback" in err
-    assert "ModelError" in err
-
-
-def test_wrong_usage_is_exit_code_2():
-    _, err = run("embed", code=2)
-    assert "Missing" in err
-
-
-def test_options_reach_the_model(scene, tmp_path):
+def test_options_modality_and_overlap_reach_the_model(call, scene, pixels, tmp_path):
     target = tmp_path / "fine.nc"
-    run(
-        "embed", scene, "-m", "mosaiks", "--units", "reflectance_x10000",
-        "--option", "token_px=16", "-o", target,
+    call(
+        "embed", scene, "-m", "mosaiks:1024", "--units", DN, "--option", "token_px=16",
+        "--modality", "s2_rgb", "--overlap", "2", "--batch-size", "3", "-o", target,
     )  # fmt: skip
+    choice = rs_embed.ModelChoice("mosaiks", "1024", "s2_rgb", {"token_px": 16})
+    want = pixels.rsembed.embed(choice, overlap=2)
     with xr.open_dataset(target, engine="h5netcdf") as stored:
-        assert stored["mosaiks"].shape == (512, 6, 8)
-    _, err = run("embed", scene, "-m", "mosaiks", "--option", "token=16", code=1)
-    assert "token_px" in err
+        # Another batch size rounds otherwise.
+        np.testing.assert_allclose(stored["mosaiks"].values, want.values, rtol=1e-5, atol=1e-8)
 
 
-def test_weights_list_names_every_variant():
-    out, _ = run("weights", "list")
-    assert "mosaiks:512" in out
-    assert "needs none" in out
+def test_unnamed_bands_are_named_and_stood_in_for(call, pixels, tmp_path):
+    bare = tmp_path / "bare.tif"
+    pixels.drop_attrs().drop_vars("band").rio.write_crs(pixels.rio.crs).rio.to_raster(bare)
+    words = ("embed", bare, "-m", "mosaiks", "--units", DN)
+    _, err = call(*words, "-o", tmp_path / "a.npz", code=1)
+    assert "band" in err
+    call(*words, "--bands", "B2,B3,B4,B8,B11,B12", "-o", tmp_path / "a.npz")
+    named = pixels.isel(band=[0, 1, 2, 3, 4]).to_dataset("band")
+    named.to_netcdf(tmp_path / "five.nc", engine="h5netcdf")
+    words = ("embed", tmp_path / "five.nc", "-m", "mosaiks", "--units", DN)
+    call(*words, "--bands", "B12=B11", "-o", tmp_path / "b.npz")
+    want = pixels.isel(band=[0, 1, 2, 3, 4, 4]).assign_coords(band=pixels.band)
+    with np.load(tmp_path / "a.npz") as stored:
+        np.testing.assert_allclose(
+            stored["embedding"], pixels.rsembed.embed("mosaiks").values, rtol=1e-6
+        )
+    with np.load(tmp_path / "b.npz") as stored:
+        np.testing.assert_allclose(
+            stored["embedding"], want.rsembed.embed("mosaiks", units=DN).values, rtol=1e-6
+        )
 
 
-def test_weights_verify_says_what_is_missing(tmp_path):
-    env_home = {**ENV, "HF_HOME": str(tmp_path)}
+def test_check_tells_problems_by_exit_code(call, scene, tmp_path):
+    out, _ = call("check", scene, "-m", "mosaiks", "--units", DN)
+    assert "ready" in out
+    assert "512 x 12 x 16" in out
+    out, _ = call("check", scene, "-m", "prithvi", "--units", DN, code=1)
+    assert "not ready" in out
+    assert "B8A" in out
+    out, _ = call("check", scene, "-m", "prithvi", "--units", DN, "--bands", "B8A=B8")
+    assert "B8A = B8" in out
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (("info", "mosaik"), "mosaiks"),
+        (("embed", "no.tif", "-m", "mosaiks"), "no.tif"),
+        (("embed", "1,2", "-m", "mosaiks", "-o", "x.doc"), ".npz"),
+        (("embed", "1,2", "-m", "mosaiks", "--pooled", "-o", "x.tif"), ".npz"),
+        (("embed", "1,2", "-m", "mosaiks", "--option", "token=16"), "token_px"),
+        (("embed", "1,2", "-m", "mosaiks", "--option", "token_px=many"), "int"),
+        (("embed", "1,2", "-m", "mosaiks", "--option", "16"), "NAME=VALUE"),
+        (("embed", "1,2", "-m", "mosaiks", "--start", "2022-01-01"), "--end"),
+        (("embed", "1,2", "-m", "mosaiks", "--pooling", "max"), "--pooled"),
+        (("embed", "1,2", "-m", "mosaiks", "--bands", "B8A=B8"), "a raster"),
+        (("embed", "x.tif", "-m", "mosaiks", "--backend", "gee"), "LON,LAT"),
+        (("embed", "1,2", "-m", "mosaiks", "--backend", "moon"), "sample"),
+        (("embed", "1,2", "-m", "mosaiks", "--backend", "sample"), "outside the source"),
+        (("verify", "mosaiks"), "mosaiks"),
+        (("verify", "galileo", "--fixtures", "/nowhere"), "--fixtures"),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_an_error_is_one_line_that_says_what_to_do(call, words, wanted, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out, err = call(*words, code=1)
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert wanted in err
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_debug_shows_the_trace_wherever_it_stands():
+    for words in (("info", "mosaik", "--debug"), ("--debug", "info", "mosaik")):
+        _, err = piped(*words, code=1)
+        assert "Traceback" in err
+        assert "ModelError" in err
+
+
+@pytest.mark.parametrize("words", [("embed",), ("nonsense",), ("models", "--all"), ("info",)])
+def test_wrong_usage_is_exit_code_2(call, words):
+    _, err = call(*words, code=2)
+    assert "Usage" in err
+
+
+# Weights
+
+
+def test_weights_list_names_every_variant(call):
+    out, _ = call("weights", "list")
+    rows = {line.split("\t")[0]: line.split("\t") for line in out.splitlines()}
+    from rs_embed.embedders.catalog import MODEL_SPECS
+
+    names = {f"{s.id}:{v.name}" for s in MODEL_SPECS.values() for v in s.variants}
+    assert set(rows) == names | {"weights"}
+    assert rows["mosaiks:512"][1] == "needs none"
+
+
+def test_verify_prints_a_line_a_fixture(call):
+    from rs_embed.parity import DATA, fixtures_of
+
+    out, _ = call("verify", "prithvi")
+    lines = out.splitlines()
+    assert len(lines) == len(fixtures_of("prithvi_eo_v2_s2_6b", DATA)) >= 5
+    assert all(re.match(r"ok    \S+  largest difference \d\.\de-\d\d, \d+% of", x) for x in lines)
+
+
+def test_verify_fails_where_a_number_is_off(call, tmp_path):
+    import json
+
+    from rs_embed.parity import DATA
+
+    data = json.loads((DATA / "prithvi_eo_v2_s2_6b-tiny.json").read_text())
+    first = next(iter(data["outputs"].values()))
+    first["values"][0] += 1e-3
+    (tmp_path / "off.json").write_text(json.dumps(data))
+    out, _ = call("verify", "prithvi", "--fixtures", tmp_path, code=1)
+    assert out.startswith("FAIL  off  largest difference 1.0e-03")
+
+
+# Processes of their own: pipes, terminals, interruptions
+
+
+def test_a_pipe_gets_no_colours_and_no_progress(scene, tmp_path):
+    target = tmp_path / "grid.npz"
+    out, err = piped("embed", scene, "-m", "mosaiks", "--units", DN, "-o", target)
+    assert out == f"{target}  mosaiks:512, 512 x 12 x 16 float32\n"
+    assert err == ""
+
+
+def test_a_reader_that_leaves_is_no_error():
+    """As `head` does: nothing on standard error, whenever it leaves."""
+    script = f"{' '.join(PROGRAM)} weights list | head -c 1"
     done = subprocess.run(
-        [*COMMAND, "weights", "verify", "galileo:nano"], env=env_home, capture_output=True, text=True
+        ["bash", "-c", script], env=ENV, capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 1
-    assert "rs-embed weights fetch galileo:nano" in done.stderr
-
-
-def test_verify_prints_a_line_a_fixture():
-    out, _ = run("verify", "galileo")
-    assert out.count("ok") >= 2
-    assert "largest difference" in out
-
-
-def test_version_and_completion():
-    out, _ = run("--version")
-    assert out.strip() == f"rs-embed {rs_embed.__version__}"
-    done = subprocess.run(
-        [*COMMAND], env={**ENV, "_RS_EMBED_COMPLETE": "source_bash"}, capture_output=True, text=True
+    assert (done.stdout, done.stderr) == ("w", "")
+    process = subprocess.Popen(
+        [*PROGRAM, "models"], env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert "complete" in done.stdout
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait(timeout=60) == 1
 
 
-def test_a_terminal_gets_progress_and_colour(tmp_path):
+def test_a_terminal_gets_progress_and_colour(scene, tmp_path):
+    target = tmp_path / "grid.npz"
+    child = terminal("embed", scene, "-m", "mosaiks", "--units", DN, "-o", target)
+    child.expect(pexpect.EOF)
+    seen = child.before
+    child.close()
+    assert child.exitstatus == 0, seen
+    assert "windows" in seen
+    assert "\x1b[" in seen
+    assert str(target.name) in seen
+    child = terminal("models")
+    child.expect(pexpect.EOF)
+    assert "\x1b[1m" in child.before
+    assert "\t" not in child.before
+    widest = max(len(re.sub(r"\x1b\[[0-9;]*m", "", x).rstrip()) for x in child.before.splitlines())
+    assert widest <= 100
+
+
+def test_ctrl_c_on_a_terminal_is_clean(pixels, tmp_path):
+    """One word, no trace, no half file, exit code 130."""
+    (tmp_path / "in").mkdir()
+    pixels.to_dataset("band").to_netcdf(tmp_path / "in" / "scene.nc", engine="h5netcdf")
+    out = tmp_path / "out"
+    child = terminal(
+        "embed", tmp_path / "in" / "scene.nc", "-m", "mosaiks:4096", "--units", DN,
+        "--overlap", "8", "--option", "token_px=4", "--option", "window_px=64", "-o", out / "a.nc",
+    )  # fmt: skip
+    child.expect(r"[1-9]\d*/\d+")
+    child.sendintr()
+    child.expect("interrupted")
+    child.expect(pexpect.EOF)
+    assert "Traceback" not in child.before
+    child.close()
+    assert child.exitstatus == 130
+    assert not out.exists()
+
+
+def test_completion_in_a_real_shell(tmp_path):
+    """Installed by the command itself, then asked for with the tab key."""
+    shim = tmp_path / "bin" / "rs-embed"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\nexec {" ".join(PROGRAM)} "$@"\n')
+    shim.chmod(0o755)
+    here = {"HOME": str(tmp_path), "PATH": f"{shim.parent}:{ENV['PATH']}", "PS1": "$ "}
+    shell = pexpect.spawn(
+        "bash", ["--norc", "-i"],
+        env={**ENV, **here}, encoding="utf-8", timeout=60, dimensions=(40, 160),
+    )  # fmt: skip
+    shell.sendline("rs-embed --install-completion && . ~/.bashrc && echo re''ady")
+    shell.expect_exact("completion installed")
+    shell.expect_exact("ready")
+    shell.send("rs-embed weig\t")
+    shell.expect_exact("weights ")
+    shell.send("fet\t")
+    shell.expect_exact("fetch ")
+    shell.send("prith\t")
+    shell.expect_exact("prithvi_eo_v2_s2_6b")
+    shell.close(force=True)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_and_answers(shell):
+    out, _ = piped(_RS_EMBED_COMPLETE=f"source_{shell}")
+    assert "_RS_EMBED_COMPLETE" in out
+    words = "rs-embed info galileo:"
+    asked = {"COMP_WORDS": words, "COMP_CWORD": "2", "_TYPER_COMPLETE_ARGS": words}
+    if shell == "fish":
+        asked["_TYPER_COMPLETE_FISH_ACTION"] = "get-args"
+    out, _ = piped(_RS_EMBED_COMPLETE=f"complete_{shell}", **asked)
+    assert all(
+        f"galileo:{variant}" in out.replace("\\", "") for variant in ("nano", "tiny", "base")
+    )
+
+
+# A hub on this machine
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A hub that serves one small file of weights, and a program whose catalogue points at it."""
+    from tests.hub import CHECKOUT, serve
+
+    body = bytes(range(256)) * 4096
+    commit = "c" * 40
+    record = {
+        "filename": "lfs/net.bin", "repo": "own/net", "revision": commit,
+        "sha256": hashlib.sha256(body).hexdigest(), "size": len(body), "licence": "MIT",
+    }  # fmt: skip
+    program = (
+        "import sys; from dataclasses import replace\n"
+        "from rs_embed.core.model import Variant, WeightRecord\n"
+        "from rs_embed.embedders import mosaiks\n"
+        "from rs_embed.embedders.catalog import add_model\n"
+        f"one = Variant('one', 8, weights=WeightRecord(**{record!r}))\n"
+        "add_model(replace(mosaiks.SPEC, id='toy', variants=(one,), default_variant='one'))\n"
+        "from rs_embed.cli import main; main()\n"
+    )
+    with serve({"own/net/lfs/net.bin": body}, commit=commit) as served:
+        yield served, [sys.executable, "-c", program], {"PYTHONPATH": str(CHECKOUT)}, record
+
+
+def test_weights_are_fetched_listed_and_verified(hub, tmp_path):
+    served, program, paths, record = hub
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGINGFACE_"))}
+    env = kept | paths | {
+        "HF_ENDPOINT": served.url, "HF_HOME": str(tmp_path), "TERM": "xterm",
+        "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost",
+    }  # fmt: skip
+
+    def done(*words):
+        return subprocess.run(
+            [*program, *words], env=env, capture_output=True, text=True, timeout=120
+        )
+
+    missing = done("weights", "verify", "toy")
+    assert missing.returncode == 1
+    assert "rs-embed weights fetch toy:one" in missing.stderr
     child = pexpect.spawn(
-        COMMAND[0], [*COMMAND[1:], "demo", "--out", str(tmp_path / "demo"), "--no-pictures"],
-        env=ENV, encoding="utf-8", timeout=120, dimensions=(30, 120),
+        program[0], [*program[1:], "weights", "fetch", "toy"], env=env, encoding="utf-8",
+        timeout=120, dimensions=(30, 200),
     )  # fmt: skip
     child.expect(pexpect.EOF)
     seen = child.before
     child.close()
     assert child.exitstatus == 0, seen
-    assert "mosaiks over Patagonia" in seen
-    assert "embedding.tif" in seen
-
-
-def test_ctrl_c_is_clean(tmp_path):
-    """Interrupted anywhere, the command says one word, leaves no half file, exits with 130."""
-    big = xr.DataArray(
-        np.ones((6, 3000, 3000), dtype="float32"), dims=("band", "y", "x"),
-        coords={
-            "band": ["B2", "B3", "B4", "B8", "B11", "B12"],
-            "y": 5_000_000 - 10.0 * np.arange(3000), "x": 500_000 + 10.0 * np.arange(3000),
-        },
-    ).rio.write_crs("EPSG:32631")  # fmt: skip
-    big.to_dataset("band").to_netcdf(tmp_path / "big.nc", engine="h5netcdf")
-    process = subprocess.Popen(
-        [*COMMAND, "embed", tmp_path / "big.nc", "-m", "mosaiks:4096", "--units", "reflectance",
-         "-o", tmp_path / "big_out.nc"],
-        env=ENV, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    time.sleep(4)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["big.nc"]
+    assert "net.bin" in seen
+    assert "%" in seen, "a terminal gets the download's progress"
+    assert record["sha256"] in seen
+    assert "toy:one\t1.0 MB\trevision, SHA-256\tyes" in done("weights", "list").stdout
+    requests = len(served.requests())
+    again = done("weights", "fetch", "toy")
+    assert again.returncode == 0
+    assert again.stderr == "", "a pipe gets no progress"
+    assert len(served.requests()) == requests, "what is here is not asked for again"
+    verified = done("weights", "verify", "toy")
+    assert "these are the published bytes" in verified.stdout
+    blob = next((tmp_path / "hub").rglob(f"blobs/{record['sha256']}"))
+    blob.write_bytes(b"x" * record["size"])
+    damaged = done("weights", "verify", "toy")
+    assert damaged.returncode == 1
+    assert "damaged" in damaged.stderr
+    assert len(damaged.stderr.splitlines()) == 1

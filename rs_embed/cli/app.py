@@ -29,15 +29,16 @@ app.add_typer(weights_app, name="weights")
 
 
 def _model_names(incomplete: str) -> list[str]:
-    """Ids, and ids with a variant, that continue what was typed."""
+    """Ids that continue what was typed; after a colon, that model's variants."""
     from rs_embed.embedders.catalog import MODEL_SPECS
 
+    typed = incomplete.lower()
     names = [
         name
         for spec in MODEL_SPECS.values()
-        for name in (spec.id, *(f"{spec.id}:{v.name}" for v in spec.variants))
+        for name in ([f"{spec.id}:{v.name}" for v in spec.variants] if ":" in typed else [spec.id])
     ]
-    return [name for name in names if name.startswith(incomplete.lower())]
+    return [name for name in names if name.startswith(typed)]
 
 
 ModelArg = Annotated[

@@ -80,8 +80,11 @@ def facts(pairs: Sequence[tuple[str, str]]) -> None:
 
 
 def say(text: str) -> None:
-    """A line of the result."""
-    out.print(text, markup=False)
+    """A line of the result; in a pipe to the letter, tabs included."""
+    if out.is_terminal:
+        out.print(text, markup=False)
+    else:
+        print(text)
 
 
 def note(text: str) -> None:
