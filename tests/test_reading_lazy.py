@@ -136,32 +136,45 @@ def test_a_dataset_of_dask_variables_keeps_their_chunks_apart():
     assert set(once.values()) == set(twice.values()) == {1}
 
 
-def test_a_lazy_file_is_read_in_parts(tmp_path):
-    class Watched(xr.backends.BackendArray):
-        shape = (2, 400, 500)
-        dtype = np.dtype("int16")
+class Watched(xr.backends.BackendArray):
+    """A file that notes what is asked of it."""
 
-        def __init__(self):
-            self.asked = []
+    def __init__(self, values: np.ndarray) -> None:
+        self.values, self.shape, self.dtype = values, values.shape, values.dtype
+        self.asked: list[int] = []
 
-        def __getitem__(self, key):
-            return xr.core.indexing.explicit_indexing_adapter(
-                key, self.shape, xr.core.indexing.IndexingSupport.BASIC, self._read
-            )
+    def __getitem__(self, key):
+        return xr.core.indexing.explicit_indexing_adapter(
+            key, self.shape, xr.core.indexing.IndexingSupport.BASIC, self._read
+        )
 
-        def _read(self, key):
-            self.asked.append(key)
-            return np.ones(self.shape, self.dtype)[key]
+    def _read(self, key):
+        self.asked.append(self.values[key].size)
+        return self.values[key]
 
-    backend = Watched()
-    array = wrap(np.empty(backend.shape, "int16"), ["B2", "B3"])
-    lazy = array.copy(data=xr.core.indexing.LazilyIndexedArray(backend))
-    raster = read(lazy)
-    assert backend.asked == []
+    def opened(self, **encoding) -> xr.DataArray:
+        array = wrap(self.values, ["B2", "B3"])
+        lazy = array.copy(data=xr.core.indexing.LazilyIndexedArray(self))
+        lazy.encoding = encoding
+        return lazy
+
+
+def test_a_file_without_chunks_is_read_window_by_window():
+    file = Watched(np.arange(2 * 400 * 500, dtype="int32").reshape(2, 400, 500))
+    raster = read(file.opened())
+    assert file.asked == []
     raster.load(10, 20, 30, 40)
     raster.only([1]).load(10, 20, 30, 40)
-    sizes = [np.ones(backend.shape, bool)[key].size for key in backend.asked]
-    assert sizes == [2 * 30 * 40, 30 * 40]
+    assert file.asked == [2 * 30 * 40, 30 * 40]
+
+
+def test_a_chunk_of_a_file_is_decoded_once():
+    file = Watched(np.arange(2 * 700 * 800, dtype="int32").reshape(2, 700, 800))
+    raster = read(file.opened(preferred_chunks={"band": 2, "y": 300, "x": 500}))
+    for row in range(0, 700, 50):
+        part = np.concatenate([raster.load(row, c, 50, 80) for c in range(0, 800, 80)], axis=-1)
+        assert np.array_equal(part[0], file.values[:, row : row + 50])
+    assert sorted(file.asked) == sorted(2 * h * w for h in (300, 300, 100) for w in (500, 300))
 
 
 PEAK = """

@@ -15,12 +15,16 @@ import xarray as xr
 
 from rs_embed.reading.layout import Layout
 
-# Bytes of dask chunks kept, so that windows that share a chunk compute it once. A row of chunks is
+# Bytes of chunks kept, so that windows that share a chunk compute it once. A row of chunks is
 # kept whole up to _MOST_KEPT, since windows are read row by row.
 _KEPT = 64 * 2**20
 _MOST_KEPT = 512 * 2**20
 # Chunks smaller than this, pixels a side, are computed several at a time.
 _LEAST_BLOCK = 256
+
+
+Chunks = tuple[tuple[int, ...], tuple[int, ...]]
+"""Sizes of chunks along rows and along columns."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ class Loader:
     """``loader(row, column, height, width)``: ``(T, C, height, width)`` float32, NaN for missing.
 
     Rows are counted from the north. ``steps`` and ``bands`` choose and order what is loaded; None
-    is all. Dask chunks are computed for the part that is asked for, and the last ones are kept.
+    is all. The chunks of dask or of a file are computed or decoded for the part that is asked for,
+    and the last ones are kept.
     """
 
     planes: tuple[Plane, ...]
@@ -134,13 +139,14 @@ class Loader:
         if plane.time is not None and self.steps is not None:
             picks[plane.time] = _slice(self.steps)
         variable = plane.variable.isel(picks)
-        if variable.chunks is None:
+        chunks = _chunks(variable)
+        if chunks is None:
             window = {
                 self.layout.y: slice(row, row + height), self.layout.x: slice(col, col + width),
             }  # fmt: skip
             values = variable.isel(window).values
         else:
-            values = self._kept.read(index, variable, row, col, height, width)
+            values = self._kept.read(index, variable, chunks, row, col, height, width)
         if plane.band is None:
             values = values[..., None, :, :]
         if plane.time is None:
@@ -171,7 +177,7 @@ def _as_float(values: np.ndarray, plane: Plane) -> np.ndarray:
 
 
 class Blocks:
-    """The last blocks of dask chunks that were computed, in their own dtype."""
+    """The last blocks of chunks that were computed or decoded, in their own dtype."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -180,7 +186,14 @@ class Blocks:
         self._bytes = 0
 
     def read(
-        self, index: int, variable: xr.Variable, row: int, col: int, height: int, width: int
+        self,
+        index: int,
+        variable: xr.Variable,
+        chunks: Chunks,
+        row: int,
+        col: int,
+        height: int,
+        width: int,
     ) -> np.ndarray:
         """Rows and columns of the last two axes of a chunked variable."""
         *lead, _, _ = variable.shape
@@ -189,7 +202,7 @@ class Blocks:
             part = (..., slice(row, row + height), slice(col, col + width))
             return np.asarray(variable[part].values)
         with self._lock:
-            rows, cols, most = self._edges.setdefault(index, _edges(variable))
+            rows, cols, most = self._edges.setdefault(index, _edges(variable, chunks))
             out = np.empty((*lead, height, width), dtype=variable.dtype)
             for i, top, bottom in _touched(rows, row, row + height):
                 for j, left, right in _touched(cols, col, col + width):
@@ -217,15 +230,32 @@ class Blocks:
         return block
 
 
-def _edges(variable: xr.Variable) -> tuple[np.ndarray, np.ndarray, int]:
+def _chunks(variable: xr.Variable) -> Chunks | None:
+    """Sizes of the chunks along rows and columns; None for values in memory, or without chunks.
+
+    Chunks are dask's, or those of the file: a file decodes a chunk, and xee asks for one, whole.
+    """
+    if variable.chunks is not None:
+        return variable.chunks[-2], variable.chunks[-1]
+    if isinstance(getattr(variable, "_data", None), np.ndarray):
+        return None
+    wanted = variable.encoding.get("preferred_chunks") or {}
+    sides: list[tuple[int, ...]] = []
+    for dim in variable.dims[-2:]:
+        each, size = wanted.get(dim), variable.sizes[dim]
+        if not isinstance(each, int | np.integer) or each < 1:
+            return None
+        sides.append(tuple(min(int(each), size - i) for i in range(0, size, int(each))))
+    return sides[0], sides[1]
+
+
+def _edges(variable: xr.Variable, chunks: Chunks) -> tuple[np.ndarray, np.ndarray, int]:
     """Where blocks begin along rows and columns, and the bytes to keep."""
     *lead, _, width = variable.shape
-    chunks = variable.chunks
-    assert chunks is not None
     each = int(np.prod(lead, dtype=np.int64)) * variable.dtype.itemsize
-    cols = _joined(chunks[-1], max(_LEAST_BLOCK, width))
+    cols = _joined(chunks[1], max(_LEAST_BLOCK, width))
     widest = int(np.diff(cols).max())
-    rows = _joined(chunks[-2], max(_LEAST_BLOCK, _KEPT // (each * widest)))
+    rows = _joined(chunks[0], max(_LEAST_BLOCK, _KEPT // (each * widest)))
     strip = int(np.diff(rows).max()) * width * each
     return rows, cols, max(_KEPT, min(strip, _MOST_KEPT))
 
