@@ -14,7 +14,8 @@ import time
 
 import pytest
 
-from rs_embed import OutputSpec, PointBuffer, TemporalSpec, get_embedding, register_model
+from rs_embed import OutputSpec, PointBuffer, TemporalSpec, get_embedding
+from tests.river import registered
 from tests.toys import toy
 
 ROUNDS = 200
@@ -37,7 +38,11 @@ def embed(name: str, i: int):
 
 
 def test_own_time(request: pytest.FixtureRequest) -> None:
-    register_model(TRIVIAL)
+    with registered(TRIVIAL):
+        _measure(request)
+
+
+def _measure(request: pytest.FixtureRequest) -> None:
     assert embed("pooled", 0).data.shape == (10,)
     assert embed("grid", 0).data.shape == (10, 4, 4)
     if not request.config.getoption("--benchmark-enable", default=False):
