@@ -376,7 +376,7 @@ def test_official_is_pillow_on_the_raw_pixels(tiny):
 
     raw = np.random.default_rng(4).uniform(0, 0.4, (1, 3, 150, 150)).astype(np.float32)
     model = small(prepare="official")
-    shown = remoteclip.display_levels(raw, model)[0].transpose(1, 2, 0)
+    shown = remoteclip.display_levels(raw, model)[0].transpose(1, 2, 0).astype(np.uint8)
     image = np.asarray(Image.fromarray(shown).resize((64, 64), Image.Resampling.BICUBIC))
     mean, std = np.array(remoteclip.MEAN), np.array(remoteclip.STD)
     expected = ((image / 255 - mean) / std).transpose(2, 0, 1)

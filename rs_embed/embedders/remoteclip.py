@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 # open_clip's own constants (its OPENAI_DATASET_MEAN and OPENAI_DATASET_STD), for RGB in 0..1.
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
-# What a reflectance that was once a whole number is off by, after float32, in levels of 255.
-_ROUNDING = 2e-5
+# More than float32 takes from a level that is a whole number, before the rest is cut off.
+_ROUNDING = 4e-5
 _TEXT = re.compile(
     r"positional_embedding|text_projection|logit_scale|token_embedding\.weight"
     r"|ln_final\.(weight|bias)|transformer\.resblocks\..+"
@@ -226,23 +226,27 @@ def prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:
     levels = display_levels(windows.pixels[:, 0], model)
     if model.options["prepare"] == "official":
         levels = np.stack([_resized_and_cropped(one, model.window_px) for one in levels])
-    image = np.empty(levels.shape, dtype=np.float32)
-    for c, (mean, std) in enumerate(zip(MEAN, STD, strict=True)):
-        values = np.arange(256, dtype=np.float32) / np.float32(255)
-        image[:, c] = ((values - np.float32(mean)) / np.float32(std))[levels[:, c]]
-    return {"image": image}
+    mean, std = (np.array(values, dtype=np.float32)[:, None, None] for values in (MEAN, STD))
+    levels *= 1 / (255 * std)
+    levels -= mean / std
+    return {"image": levels}
 
 
 def display_levels(pixels: np.ndarray, model: Model) -> np.ndarray:
-    """uint8 ``(B, 3, H, W)``, cut off and not rounded, as a conversion to uint8 does.
+    """Whole numbers 0..255, float32 ``(B, 3, H, W)``: cut off, as a conversion to uint8 does.
 
     Reflectance from 0 to the option ``reflectance_max`` becomes 0..255. The authors have no rule
     for missing pixels; here they become the level next to the mean of the normalisation.
     """
     top = 255.0 if model.units[0] == "uint8" else float(model.options["reflectance_max"] or 0)
-    levels = np.floor(pixels.astype(np.float64) * (255 / top) + _ROUNDING)
-    mean = np.round(np.array(MEAN) * 255)[:, None, None]
-    return np.where(np.isfinite(levels), np.clip(levels, 0, 255), mean).astype(np.uint8)
+    levels = pixels * np.float32(255 / top)
+    levels += np.float32(_ROUNDING)
+    np.floor(np.clip(levels, 0, 255, out=levels), out=levels)
+    there = np.isfinite(pixels)
+    if not there.all():
+        mean = np.round(np.array(MEAN, dtype=np.float32) * 255)[:, None, None]
+        levels = np.where(there, levels, mean)
+    return levels
 
 
 def encode(network: nn.Module, arrays: dict[str, Any], model: Model) -> Tokens:
@@ -344,7 +348,7 @@ def _check_shape(
 
 
 def _resized_and_cropped(levels: np.ndarray, size: int) -> np.ndarray:
-    """``(3, size, size)`` uint8 from ``(3, H, W)``: shorter side to ``size``, then the middle."""
+    """``(3, size, size)`` from ``(3, H, W)`` levels: shorter side to ``size``, then the middle."""
     try:
         from PIL import Image
     except ImportError as error:
@@ -354,7 +358,7 @@ def _resized_and_cropped(levels: np.ndarray, size: int) -> np.ndarray:
     _, height, width = levels.shape
     short = min(height, width)
     target = (int(size * width / short), int(size * height / short))
-    image = Image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0)))
-    resized = np.asarray(image.resize(target, Image.Resampling.BICUBIC))  # (H, W, 3)
+    image = Image.fromarray(np.ascontiguousarray(levels.transpose(1, 2, 0), dtype=np.uint8))
+    resized = np.asarray(image.resize(target, Image.Resampling.BICUBIC), dtype=np.float32)
     top, left = round((target[1] - size) / 2), round((target[0] - size) / 2)
     return resized[top : top + size, left : left + size].transpose(2, 0, 1)
