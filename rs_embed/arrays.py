@@ -21,10 +21,10 @@ from rs_embed.embedders.run import Loaded, load
 from rs_embed.findings import (
     ArrayPlan,
     Bands,
+    Readers,
     Request,
     Units,
     examine,
-    jobs_of,
     settled,
 )
 from rs_embed.georef import embedding_to_xarray
@@ -225,11 +225,13 @@ def _embed_one(
     progress: Progress | None,
 ) -> Outcome[xr.DataArray]:
     def run(plan: ArrayPlan, loaded: Loaded) -> Outcome[xr.DataArray]:
-        jobs = jobs_of(plan)
+        readers = Readers(plan)
+        jobs = readers.jobs()
         fields = encode_jobs(loaded, jobs, batch_size=batch_size, progress=progress)
         told = {"backend": "array", "weights": dict(loaded.provenance)}
         metas = [
-            {**told, **_said(plan, step, job)} for step, job in zip(plan.steps, jobs, strict=True)
+            {**told, **_said(plan, step, job), "empty_frames": readers.empty_frames(i)}
+            for i, (step, job) in enumerate(zip(plan.steps, jobs, strict=True))
         ]
         flip = bool(plan.raster.notes.get("flipped_rows"))
         done = [
@@ -257,7 +259,6 @@ def _said(plan: ArrayPlan, step: Step, job: Job) -> dict[str, Any]:
         "input": {"bands": list(job.bands), "units": list(job.units)},
         "frames": [list(frame) for frame in step.frames],
         "dates": sum(len(inside) for inside in step.members) if step.frames else 0,
-        "empty_frames": step.empty,
         **job.meta,
         **plan.notes,
     }

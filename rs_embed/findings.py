@@ -1,7 +1,7 @@
 """What a model would meet in an array, found without reading a pixel; and the plan that follows.
 
 `examine` keeps every part with its own outcome, so that a report can name all that stands in the
-way at once; `settled` is the plan if every part is well, and `jobs_of` makes it ready to run.
+way at once; `settled` is the plan if every part is well, and `Readers` makes it ready to run.
 """
 
 from __future__ import annotations
@@ -148,24 +148,8 @@ def settled(found: Findings) -> Outcome[ArrayPlan]:
     )
 
 
-def jobs_of(plan: ArrayPlan) -> list[Job]:
-    """One job for each step, all reading the array through one place in memory."""
-    readers = _Readers(plan)
-    return [
-        Job(
-            replace(plan.planned, temporal=step.temporal),
-            readers.of(i),
-            plan.raster.bands,
-            plan.raster.units,
-            step.frames,
-            dict(plan.raster.notes),
-        )
-        for i, step in enumerate(plan.steps)
-    ]
-
-
-class _Readers:
-    """Readers of the steps of a plan. One step at a time has its pixels at hand.
+class Readers:
+    """What reads the array, step by step, and knows what it saw.
 
     A raster keeps what it computed of a lazy array; letting go of it when the next step begins
     bounds the memory, however many steps there are.
@@ -174,8 +158,25 @@ class _Readers:
     def __init__(self, plan: ArrayPlan) -> None:
         self._plan = plan
         self._open: tuple[int, Raster] | None = None
+        self._seen = [np.zeros(len(step.members), dtype=bool) for step in plan.steps]
 
-    def of(self, index: int) -> Read:
+    def jobs(self) -> list[Job]:
+        """One job for each step."""
+        plan = self._plan
+        return [
+            Job(
+                replace(plan.planned, temporal=step.temporal), self._of(i), plan.raster.bands,
+                plan.raster.units, step.frames, dict(plan.raster.notes),
+            )
+            for i, step in enumerate(plan.steps)
+        ]  # fmt: skip
+
+    def empty_frames(self, index: int) -> int:
+        """Frames of a step in which no valid pixel was met; told once its job has run."""
+        frames = len(self._plan.steps[index].frames)
+        return int((~self._seen[index][:frames]).sum())
+
+    def _of(self, index: int) -> Read:
         """``read(row, column, height, width)`` of one step."""
         step, grid = self._plan.steps[index], self._plan.planned.roi
         used = sorted({i for inside in step.members for i in inside})
@@ -185,7 +186,11 @@ class _Readers:
             if self._open is None or self._open[0] != index:
                 every = range(len(self._plan.raster.bands))
                 self._open = (index, self._plan.raster.only(every, used))
-            return composite(self._open[1].read(grid.window(row, col, height, width)), members)
+            dates = self._open[1].read(grid.window(row, col, height, width))
+            pixels = composite(dates, members)
+            for i in np.flatnonzero(~self._seen[index]):
+                self._seen[index][i] = np.isfinite(pixels[i]).any()
+            return pixels
 
         return read
 

@@ -106,6 +106,11 @@ def test_months_are_binned(series):
     assert meta_of(found)["dates"] == 3
 
 
+def test_a_bin_without_a_valid_pixel_is_empty(series):
+    series[2] = np.nan
+    assert meta_of(series.rsembed.embed("times_months"))["empty_frames"] == 2
+
+
 def test_a_series_takes_the_temporal_as_its_window(series):
     summer = TemporalSpec.range("2022-06-01", "2022-09-01")
     meta = meta_of(series.rsembed.embed("times_equal", temporal=summer))

@@ -36,11 +36,6 @@ class Step:
     members: tuple[tuple[int, ...], ...]
     temporal: TemporalSpec | None
 
-    @property
-    def empty(self) -> int:
-        """Bins that no time of the array falls into."""
-        return sum(not inside for inside in self.members)
-
 
 def is_series(cadence: Cadence) -> bool:
     """Whether a model reads several dates at once."""

@@ -64,7 +64,6 @@ def test_months():
         ("2022-06-03", "2022-07-01"), ("2022-07-01", "2022-08-01"), ("2022-08-01", "2022-08-02"),
     )  # fmt: skip
     assert step.members == ((0, 1), (), (2,))
-    assert step.empty == 1
 
 
 def test_equal_bins():
