@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Choice: TypeAlias = str | ModelChoice
+_MOST_NAMES = 13  # as many bands as Sentinel-2 has
 
 
 @overload

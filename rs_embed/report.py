@@ -20,7 +20,7 @@ from rs_embed.rasters import ground_step
 _BATCH = 8  # windows a batch on a processor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tiles:
     """How an array is cut for a model, and what that takes.
 
@@ -55,7 +55,7 @@ class Tiles:
     output_bytes: int
     working_bytes: int
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         size = " x ".join(map(str, self.shape))
         return (
             f"({', '.join(self.dims)}) {size}, cells of {self.grid.step[0]:g} m; {self.windows} "

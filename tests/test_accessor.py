@@ -409,6 +409,7 @@ def test_repr_is_one_line():
     )
     assert "no CRS" in repr(xr.DataArray(np.zeros((2, 2)), dims=("y", "x")).rsembed)
     assert "2 dates" in repr(scene(8, 8, times=["2022-06-01", "2022-06-11"]).rsembed)
+    assert repr(scene(8, 8, bands=[f"b{i}" for i in range(20)]).rsembed).endswith("b12 and 7 more")
     assert "unknown" in repr(xr.Dataset().rsembed)
 
 
