@@ -306,6 +306,10 @@ def squared(roi: Grid) -> Grid:
     return roi.window(-((side - roi.height) // 2), -((side - roi.width) // 2), side, side)
 
 
+# No window reaches further than this beyond its ROI.
+_NEAR_M = 250_000
+
+
 def pixels_beyond(roi: Grid, sources: Sequence[Source]) -> tuple[float, float, float, float]:
     """Pixels of the ROI's lattice that every source has beyond its top, left, bottom and right."""
     beyond = [math.inf] * 4
@@ -329,8 +333,19 @@ def _bounds_in(source: Grid, roi: Grid) -> tuple[float, float, float, float]:
         return source.bounds
     from rs_embed.core.crs import transformer
 
+    bounds = source.bounds
+    west, south, east, north = roi.bounds
+    near = transformer(roi.crs, source.crs).transform_bounds(
+        west - _NEAR_M, south - _NEAR_M, east + _NEAR_M, north + _NEAR_M, densify_pts=21
+    )
+    # A source as wide as a continent has no sensible bounds in a UTM zone: its near part has.
+    if near[0] < near[2] and near[0] < bounds[2] and bounds[0] < near[2]:
+        bounds = (
+            max(bounds[0], near[0]), max(bounds[1], near[1]),
+            min(bounds[2], near[2]), min(bounds[3], near[3]),
+        )  # fmt: skip
     return tuple(  # type: ignore[return-value]  # four numbers
-        transformer(source.crs, roi.crs).transform_bounds(*source.bounds, densify_pts=21)
+        transformer(source.crs, roi.crs).transform_bounds(*bounds, densify_pts=21)
     )
 
 

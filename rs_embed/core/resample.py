@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from rs_embed.core.crs import project
+from rs_embed.core.crs import is_geographic, project
 from rs_embed.core.grid import Grid
 
 # Beyond this many parts of a pixel two lattices are not the same one.
@@ -70,6 +70,9 @@ def nearest_indices(source: Grid, target: Grid) -> tuple[np.ndarray, np.ndarray]
     else:
         x, y = np.meshgrid(target.x(), target.y())
         sx, sy = project(x.ravel(), y.ravel(), target.crs, source.crs)
+        if is_geographic(source.crs):
+            # Longitudes run on eastwards from the source's own edge: 0..360, or across 180.
+            sx = source.transform.c + np.mod(sx - source.transform.c, 360)
         ok = np.isfinite(sx) & np.isfinite(sy)
         r = np.full(sx.shape, -1.0)
         c = np.full(sx.shape, -1.0)
