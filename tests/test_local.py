@@ -150,6 +150,25 @@ class TestPixels:
         provider = sample_provider()
         assert "outside" in str(refusal(provider.fetch(plan(provider, grid=moved))))
 
+    @pytest.mark.parametrize("west", [-180.0, 0.0, 291.0])
+    def test_a_source_in_degrees_however_wide(self, west):
+        # One pixel a degree cell: its value is its own longitude, counted eastwards from 0.
+        width = 360 if west != 291.0 else 10
+        lon = west + np.arange(width) + 0.5
+        world = xr.DataArray(
+            np.broadcast_to(lon % 360, (1, 180, width)).astype("f4"),
+            dims=("band", "lat", "lon"),
+            coords={"band": ["B4"], "lat": 89.5 - np.arange(180), "lon": lon},
+            attrs={"crs": "EPSG:4326", "units": "reflectance"},
+        )
+        item = InputSpec("s2", ("B4",), "reflectance")
+        assert (fetch(local_provider(world), item=item).data == 292.5).all()
+        if west == 291.0:
+            far = Grid("EPSG:32631", rasterio.Affine(10, 0, 500000, 0, -10, 4699920), (20, 30))
+            provider = local_provider(world)
+            outcome = provider.fetch(plan(provider, item=item, grid=far))
+            assert "outside" in str(refusal(outcome))
+
     def test_windows_at_the_edge_stay_inside(self):
         lon, lat = Grid("EPSG:32719", SCENE_CORNER, (12, 12)).centre_lonlat()
         found = get_embedding(

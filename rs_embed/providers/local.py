@@ -10,7 +10,7 @@ import numpy as np
 from returns.result import Failure, Success
 
 from rs_embed.core.bands import match_bands
-from rs_embed.core.crs import transformer
+from rs_embed.core.crs import is_geographic, transformer
 from rs_embed.core.errors import ModelError, ProviderError
 from rs_embed.core.grid import Grid
 from rs_embed.core.model import InputSpec
@@ -224,13 +224,20 @@ def composite(dates: np.ndarray, how: str) -> np.ndarray:
 
 
 def _overlap(source: Grid, target: Grid) -> bool:
-    west, south, east, north = source.bounds
+    west, south, east, north = target.bounds
     if source.crs != target.crs:
-        west, south, east, north = transformer(source.crs, target.crs).transform_bounds(
+        # Of the two, the target is the small one, which every projection can follow.
+        west, south, east, north = transformer(target.crs, source.crs).transform_bounds(
             west, south, east, north, densify_pts=21
         )
-    own = target.bounds
-    return west < own[2] and own[0] < east and south < own[3] and own[1] < north
+    left, bottom, right, top = source.bounds
+    if is_geographic(source.crs):
+        # Longitudes run on eastwards from the source's own edge.
+        east = west + (east - west) % 360
+        turns = 360 * ((west - left) // 360)
+        west, east = west - turns, east - turns
+        return south < top and bottom < north and (west < right or left < east - 360)
+    return west < right and left < east and south < top and bottom < north
 
 
 def _outside(source: Grid, target: Grid) -> ProviderError:
