@@ -59,21 +59,31 @@ def test_patch_to_embedding(request, tmp_path, variant, batch) -> None:
     if not request.config.getoption("--benchmark-enable", default=False):
         return
     benchmark = request.getfixturevalue("benchmark")
-    others: dict[str, list[float]] = {"published": [], "timm": []}
+    clocks = {"wall": time.perf_counter, "processor": time.process_time}
+    times = {(name, clock): [] for name in ("ours", "published", "timm") for clock in clocks}
+
+    def timed(name: str) -> None:
+        before = {clock: read() for clock, read in clocks.items()}
+        getattr(contest, name)()
+        for clock, read in clocks.items():
+            times[name, clock].append(read() - before[clock])
 
     def others_first() -> None:
-        for name, times in others.items():
-            start = time.perf_counter()
-            getattr(contest, name)()
-            times.append(time.perf_counter() - start)
+        timed("published")
+        timed("timm")
 
-    benchmark.pedantic(contest.ours, setup=others_first, rounds=ROUNDS, warmup_rounds=1)
-    medians = {name: statistics.median(times[1:]) for name, times in others.items()}
-    ratio = benchmark.stats.stats.median / min(medians.values())
-    benchmark.extra_info.update(medians, ratio=ratio, threads=torch.get_num_threads())
-    print(f"\n{variant} x {batch}: {benchmark.stats.stats.median:.3f} s, {medians}, {ratio:.3f}")
-    assert ratio <= ALLOWED
+    benchmark.pedantic(lambda: timed("ours"), setup=others_first, rounds=ROUNDS, warmup_rounds=1)
     unload_models()
+    found = {key: statistics.median(values[1:]) for key, values in times.items()}
+    ratios = {
+        clock: found["ours", clock] / min(found["published", clock], found["timm", clock])
+        for clock in clocks
+    }
+    benchmark.extra_info.update(ratios=ratios, threads=torch.get_num_threads())
+    shown = ", ".join(f"{name} {clock} {value:.3f} s" for (name, clock), value in found.items())
+    print(f"\n{variant} x {batch}: {shown}; ratios {ratios}")
+    # On a machine that others use, wall time says more of them: see the processor's.
+    assert ratios["wall"] <= ALLOWED
 
 
 def _contest(path, variant: str, batch: int) -> Contest:
