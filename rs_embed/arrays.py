@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from returns.result import Failure, Success
@@ -198,12 +199,19 @@ def line_of(obj: xr.DataArray | xr.Dataset) -> str:
         return f"rs_embed: embedding of {obj.sizes[FEATURE]} features, {_told(ground)}"
     bands = lay_out(obj).bind(
         lambda layout: band_names(layout, None).map(
-            lambda names: (
-                ", ".join(names) + (f"; {obj.sizes[layout.time]} dates" if layout.time else "")
-            )
+            lambda names: _listed(names) + _dates(obj, layout.time)
         )
     )
     return f"rs_embed: {_told(grid_of(obj).map(_ground))}; bands {_told(bands)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
+
+
+def _dates(obj: xr.DataArray | xr.Dataset, time: str | None) -> str:
+    return f"; {obj.sizes[time]} dates" if time is not None else ""
 
 
 def _ground(grid: Grid) -> str:
