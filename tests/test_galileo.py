@@ -534,7 +534,7 @@ def on_spain(spain: Patch, overlap: int = 0, **options):
         unwrap_or_raise(find_model(choice)), spain.grid, "native", overlap, (0, 0, 0, 0)
     )
     loaded = load_model(choice, device="cpu")
-    return planned, encode_jobs(loaded, [unwrap_or_raise(job(planned, spain))], batch_size=12)[0]
+    return planned, encode_jobs(loaded, [unwrap_or_raise(job(planned, spain))], batch_size=48)[0]
 
 
 @real
