@@ -5,12 +5,12 @@ anyone can rebuild from names (`rs_embed.parity.recipe`). `run` puts the same th
 own network, checkpoint filter and prepare step; `compare` says how close the two are.
 
 Its fields: ``model`` and ``variant``; ``config``, the hyperparameters in the authors' words;
-``weights``, a list of ``[key, shape, dtype]`` in the published naming; ``checkpoint`` in words, where
-``ignored`` lists entries of the file that the encoder does not read; ``real_weights`` where a real
-file is meant instead, below the folder ``weights``; ``inputs``, each ``{name, shape, low, high}`` (and
-``seed``, the recipe's name of it where it differs) or ``{name, shape, values}`` with null for NaN;
-``outputs``, by name ``{shape, mean, std, stride, values}`` with every ``stride``-th value of the flat
-array; ``tolerance`` where it is not the default; ``source`` and ``notes``.
+``weights``, a list of ``[key, shape, dtype]`` in the published naming; ``checkpoint`` in words,
+where ``ignored`` lists entries of the file that the encoder does not read; ``real_weights`` where
+a real file is meant instead, below the folder ``weights``; ``inputs``, each ``{name, shape, low,
+high}`` (and ``seed``, the recipe's name of it where it differs) or ``{name, shape, values}`` with
+null for NaN; ``outputs``, by name ``{shape, mean, std, stride, values}`` with every ``stride``-th
+value of the flat array; ``tolerance`` where it is not the default; ``source`` and ``notes``.
 
 Each family has one adapter here, ``run(case) -> {output: array}``, named by ``ModelSpec.parity``.
 What else an adapter may say, of the layout of published files, is in `rs_embed.parity.checkpoint`.
