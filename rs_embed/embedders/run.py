@@ -139,7 +139,7 @@ def _functions(spec: ModelSpec) -> Outcome[None]:
 def _built(model: Model, device: str) -> Outcome[Loaded]:
     spec = model.spec
     if spec.build is None:
-        return Success(Loaded(model, None, device))
+        return Success(Loaded(model, None, device, _local(model)))
     build = attribute(spec.build)
     if not spec.device:
         try:

@@ -1,0 +1,345 @@
+"""Every field of ``meta``, each made to happen, and documented in ``docs/concepts.md``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rioxarray  # noqa: F401  # registers .rio
+import xarray as xr
+from affine import Affine
+
+import rs_embed
+from rs_embed import (
+    ModelChoice,
+    OutputSpec,
+    PointBuffer,
+    SensorSpec,
+    TemporalSpec,
+    get_embedding,
+    register_provider,
+)
+from rs_embed.core.model import Cadence
+from rs_embed.describe import plain
+from rs_embed.georef import META_ATTR
+from rs_embed.providers import base
+from tests.river import SUMMER, TOY, Ended, at, registered, roi_of
+from tests.toys import BANDS, toy
+
+RULES = toy("toy_rules", own_rules=("values are halved",))
+PLACED = toy("toy_place", encode="tests.toys:place_encode")
+COARSE = toy("toy_30m", scale_m=30)
+MONTHLY = toy("toy_monthly", cadence=Cadence("months", 12))
+CONCEPTS = Path(__file__).parents[1] / "docs" / "concepts.md"
+SEASON = ["2022-06-01", "2022-09-01"]
+EDGE = 600_000 + 80  # the first eight columns of `at()`
+
+
+@pytest.fixture(autouse=True)
+def _toys():
+    register_provider("ended", lambda source: Ended(*source))
+    with registered(TOY, RULES, PLACED, COARSE, MONTHLY), warnings.catch_warnings():
+        warnings.simplefilter("ignore", rs_embed.notices.RsEmbedWarning)
+        yield
+    base._FACTORIES.pop("ended")
+
+
+def of(model="toy", spatial=None, grid=True, **keywords):
+    """The meta of one embedding by the functions."""
+    output = OutputSpec.grid() if grid else OutputSpec.pooled()
+    keywords = {"temporal": SUMMER, "backend": "memory", "output": output, **keywords}
+    return get_embedding(model, spatial=spatial or at(side_px=64), **keywords).meta
+
+
+def array(side=64, step=10.0, crs="EPSG:32631", units="reflectance", bands=BANDS, south_up=False):
+    """An array of the toy's bands."""
+    data = np.random.default_rng(0).uniform(0, 0.5, (len(bands), side, side)).astype("f4")
+    down = step if south_up else -step
+    top = 5_800_000 - side * step if south_up else 5_800_000.0
+    left = 600_000.0
+    if crs == "EPSG:4326":
+        left, top = 5.0, 52.0
+    da = xr.DataArray(
+        data, dims=("band", "y", "x"),
+        coords={
+            "band": list(bands),
+            "y": top + down * (np.arange(side) + 0.5),
+            "x": left + step * (np.arange(side) + 0.5),
+        },
+        attrs={"units": units} if units else {},
+    )  # fmt: skip
+    return da.rio.write_crs(crs)
+
+
+def embedded(da, model="toy", **keywords):
+    """The meta of one embedding by the accessor."""
+    return json.loads(da.rsembed.embed(model, **keywords).attrs[META_ATTR])
+
+
+def series():
+    """Two dates of July: of the three months of a season, two are empty."""
+    times = np.array(["2022-07-03", "2022-07-20"], dtype="datetime64[ns]")
+    return xr.concat([array(), array()], dim="time").assign_coords(time=times)
+
+
+def near(value):
+    return pytest.approx(value, rel=1e-3)
+
+
+HOLES = (None, lambda x, y: x < EDGE)
+# field -> [(how it happens, what it then says), ...]
+FIELDS = {
+    "model": [(of, "toy")],
+    "variant": [(of, "ten")],
+    "modality": [(of, "s2")],
+    "options": [
+        (of, {"window_px": 32, "frames": 1}),
+        (lambda: of(ModelChoice("toy", options={"window_px": 16})), {"window_px": 16, "frames": 1}),
+    ],
+    "dim": [(of, 10)],
+    "weights": [(of, {"weights": "none"})],
+    "own_rules": [(of, []), (lambda: of("toy_rules"), ["values are halved"])],
+    "licence": [(of, "Apache-2.0")],
+    "citation": [(of, "none")],
+    "backend": [(of, "memory"), (lambda: embedded(array()), "array")],
+    "collection": [
+        (of, "TOY/S2"),
+        (lambda: of(sensor=SensorSpec("MY/IMAGES", BANDS)), "MY/IMAGES"),
+    ],
+    "bands": [(of, list(BANDS))],
+    "input": [
+        (of, {"seed": 0}),
+        (
+            lambda: embedded(array(), bands={"B2": "B3"}),
+            {"bands": ["B4", "B3", "B3"], "units": ["reflectance"] * 3},
+        ),
+    ],
+    "temporal": [
+        (of, SEASON),
+        (lambda: of(temporal=TemporalSpec.year(2022)), ["2022-01-01", "2023-01-01"]),
+        (lambda: embedded(array()), None),
+    ],
+    "input_time": [
+        (of, "2022-07-17"),
+        (lambda: of(temporal=TemporalSpec.year(2022)), "2022-07-02"),
+        (lambda: embedded(array()), None),
+    ],
+    "frames": [
+        (of, [SEASON]),
+        (
+            lambda: of("toy_monthly"),
+            [["2022-06-01", "2022-07-01"], ["2022-07-01", "2022-08-01"],
+             ["2022-08-01", "2022-09-01"]],
+        ),
+    ],
+    "empty_frames": [
+        (of, 0),
+        (lambda: embedded(series(), "toy_monthly", temporal=SUMMER), 2),
+    ],
+    "dates": [(lambda: embedded(series(), "toy_monthly", temporal=SUMMER), 2)],
+    "crs": [(of, "EPSG:32631")],
+    "bounds": [(of, [600_000.0, 5_799_360.0, 600_640.0, 5_800_000.0])],
+    "scale_m": [(of, 10.0), (lambda: of("toy_30m", at(side_px=96)), 30.0)],
+    "scale_error": [
+        (lambda: of(spatial=PointBuffer(0, 90, 320)), near(1 / 0.994 - 1)),
+        (lambda: of(spatial=PointBuffer(3, 0, 320)), near(1 / 0.9996 - 1)),
+    ],
+    "roi_px": [(of, [64, 64]), (lambda: of(spatial=at(side_px=3)), [3, 3])],
+    "cell_m": [(of, 80.0), (lambda: of(output=OutputSpec.grid(160)), 160.0)],
+    "cells": [(of, [8, 8])],
+    "window_px": [(of, 32)],
+    "token_px": [(of, 8)],
+    "windows": [(of, 4), (lambda: of(overlap=2), 25)],
+    "overlap": [(of, 0), (lambda: of(overlap=2), 2)],
+    "input_prep": [(of, "native"), (lambda: of(input_prep="resize"), "resize")],
+    "seam_ratio": [
+        (lambda: of("toy_place")["seam_ratio"] > of("toy")["seam_ratio"], True),
+        (lambda: of(spatial=at(side_px=32)), None),
+    ],
+    "place_share": [
+        (lambda: of("toy_place")["place_share"] > 2 * of("toy")["place_share"], True),
+        (lambda: of(spatial=at(side_px=32)), None),
+    ],
+    "valid_fraction": [(of, 1.0), (lambda: of(backend="ended", source=HOLES), 0.875)],
+    "missing_fraction": [(of, 0.0), (lambda: of(backend="ended", source=HOLES), 0.125)],
+    "padded_fraction": [
+        (of, 0.0),
+        (
+            lambda: of(
+                spatial=at(side_px=16), backend="ended", source=(roi_of(at(side_px=16)), None)
+            ),
+            0.75,
+        ),
+    ],
+    "fill_value": [
+        (of, None),
+        (lambda: of(sensor=SensorSpec("C", BANDS)), 0.0),
+        (lambda: of(sensor=SensorSpec("C", BANDS, fill_value=-9.0)), -9.0),
+        (lambda: of(sensor=SensorSpec("C", BANDS, fill_value=math.nan)), None),
+    ],
+    "output": [(of, "grid"), (lambda: of(grid=False), "pooled")],
+    "pooling": [
+        (of, None),
+        (lambda: of(grid=False), "mean"),
+        (lambda: of(output=OutputSpec.pooled("max")), "max"),
+    ],
+    "resampled_grid": [(lambda: of(output=OutputSpec.grid(160)), True)],
+    "south_up": [
+        (
+            lambda: of(
+                backend="local", source=array(side=128, south_up=True), temporal=None,
+                output=OutputSpec.grid(grid_orientation="native"),
+            ),
+            True,
+        ),
+    ],
+    "model_scale_m": [(lambda: of("toy_30m", sensor=SensorSpec("C", BANDS)), 30)],
+    "notes": [
+        (
+            lambda: of("toy_30m", sensor=SensorSpec("C", BANDS)),
+            ["toy_30m was trained at 30 m; the sensor's scale_m 10 is used as given"],
+        )
+    ],
+    "plan": [(lambda: len(of()["plan"]), 64)],
+    "rs_embed_version": [(of, rs_embed.__version__)],
+    "area_averaged": [(lambda: embedded(array(128, 5.0)), 2)],
+    "resampled": [(lambda: embedded(array(step=9.0)), "nearest, 9 m to 10 m")],
+    "resolution": [
+        (lambda: "more than twice coarser" in embedded(array(step=25.0))["resolution"], True)
+    ],
+    "warped_from": [(lambda: embedded(array(step=1e-4, crs="EPSG:4326")), "EPSG:4326")],
+    "stand_ins": [(lambda: embedded(array(), bands={"B2": "B3"}), {"B2": "B3"})],
+    "units_assumed": [
+        (
+            lambda: embedded(
+                (array(units=None) * 10_000).astype("u2").rio.write_crs("EPSG:32631")
+            ),
+            "reflectance_x10000",
+        )
+    ],
+    "flipped_rows": [(lambda: embedded(array(south_up=True)), True)],
+    "ignored_variables": [(lambda: embedded(_with_a_score(), units="reflectance"), ["score"])],
+    "coordinates": [(lambda: embedded(_of_corners()), "corners")],
+    "transform_ignored": [(lambda: "transform" in embedded(_stale())["transform_ignored"], True)],
+}  # fmt: skip
+# Present in every embedding of a place.
+ALWAYS = {
+    name for name in FIELDS
+    if name not in {
+        "dates", "resampled_grid", "south_up", "model_scale_m", "notes", "area_averaged",
+        "resampled", "resolution", "warped_from", "stand_ins", "units_assumed", "flipped_rows",
+        "ignored_variables", "transform_ignored", "coordinates",
+    }
+}  # fmt: skip
+
+
+def _with_a_score():
+    """A dataset with a variable that has no pixels."""
+    return array().to_dataset("band").assign(score=("x", np.zeros(64))).rio.write_crs("EPSG:32631")
+
+
+def _of_corners():
+    """An array whose coordinates are the corners of its pixels, as stackstac has it."""
+    da = array()
+    da = da.assign_coords(x=da.x - 5, y=da.y + 5)
+    return da.assign_attrs(transform=(10, 0, 600_000, 0, -10, 5_800_000))
+
+
+def _stale():
+    """An array whose stored transform is not that of its coordinates."""
+    da = array()
+    return da.rio.write_transform(Affine(160, 0, 600_000, 0, -160, 5_800_000))
+
+
+@pytest.mark.parametrize(
+    ("field", "how", "says"),
+    [(field, how, says) for field, cases in FIELDS.items() for how, says in cases],
+    ids=[f"{field}-{i}" for field, cases in FIELDS.items() for i in range(len(cases))],
+)
+def test_a_field_says_what_happened(field, how, says):
+    found = how()
+    assert (found[field] if isinstance(found, dict) else found) == says
+
+
+def test_every_field_of_an_embedding_is_in_the_table():
+    assert set(of()) == ALWAYS
+    for found in (
+        of(grid=False),
+        of(output=OutputSpec.grid(160)),
+        of("toy_30m", sensor=SensorSpec("C", BANDS)),
+        embedded(array()),
+        embedded(array(step=1e-4, crs="EPSG:4326"), bands={"B2": "B3"}),
+        embedded(series(), "toy_monthly", temporal=SUMMER),
+        embedded(_with_a_score(), units="reflectance"),
+    ):
+        assert set(found) <= set(FIELDS)
+
+
+def test_the_documentation_names_every_field_and_no_other():
+    text = CONCEPTS.read_text(encoding="utf-8")
+    section = text.split("## What `meta` says", 1)[1].split("\n## ", 1)[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    documented = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    assert documented == set(FIELDS)
+
+
+# --- strict JSON --------------------------------------------------------------------------------
+
+
+def test_meta_is_strict_json_whatever_a_source_says():
+    @dataclasses.dataclass
+    class Talkative(Ended):
+        def fetch(self, plan):
+            odd = {
+                "nodata": math.nan, "limit": np.float32(np.inf), "scenes": ("a", np.int64(3)),
+                "when": np.datetime64("2022-06-01"), 7: {"set": {1}}, "object": object,
+                "array": np.array([1.0, np.nan]), "flag": np.bool_(True),
+            }  # fmt: skip
+            return super().fetch(plan).map(lambda patch: dataclasses.replace(patch, meta=odd))
+
+    register_provider("talkative", lambda source: Talkative(None))
+    try:
+        for grid in (True, False):
+            meta = of(backend="talkative", grid=grid)
+            again = json.loads(json.dumps(meta, allow_nan=False))
+            assert again == meta
+            told = meta["input"]
+            assert told["nodata"] is None
+            assert told["limit"] is None
+            assert told["scenes"] == ["a", 3]
+            assert told["array"] == [1.0, None]
+            assert told["flag"] is True
+            assert told["7"] == {"set": [1]}
+            assert "2022-06-01" in told["when"]
+    finally:
+        base._FACTORIES.pop("talkative")
+
+
+def test_every_meta_here_is_strict_json():
+    for cases in FIELDS.values():
+        for how, _ in cases:
+            found = how()
+            assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_plain_leaves_plain_data_alone():
+    data = {"a": [1, 2.5, None, True, "x"], "b": {"c": []}}
+    assert plain(data) == data
+
+
+def test_no_path_of_the_caller_is_told(tmp_path):
+    path = tmp_path / "scene.tif"
+    named = array(side=128)
+    named.attrs["long_name"] = BANDS
+    named.rio.to_raster(path)
+    meta = of(
+        backend="local", source=str(path), temporal=None,
+        sensor=SensorSpec("x", BANDS, units="reflectance"),
+    )  # fmt: skip
+    assert str(tmp_path) not in json.dumps(meta)
