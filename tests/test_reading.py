@@ -212,6 +212,23 @@ class TestPlace:
         rounded = make().assign_coords(y=GRID.y().astype("f4"), x=GRID.x().astype("f4"))
         assert read(rounded).grid == GRID
 
+    def test_a_transform_makes_up_for_their_rounding(self):
+        step = 8.983152841195215e-05
+        grid = Grid("EPSG:4326", Affine(step, 0, -0.7818936, 0, -step, 38.1288), (6, 5))
+        array = make(grid=grid).assign_coords(y=grid.y().astype("f4"), x=grid.x().astype("f4"))
+        near = read(array).grid
+        assert near.bounds == pytest.approx(grid.bounds, abs=step / 10)
+        array.spatial_ref.attrs["GeoTransform"] = f"-0.7818936 {step} 0 38.1288 0 {-step}"
+        assert read(array).grid == grid
+        assert read(array).notes == {}
+
+    def test_a_transform_that_drifts_from_the_coordinates(self):
+        long = Grid("EPSG:32719", Affine(10.0005, 0, 600000, 0, -10.0005, 4700020), (300, 300))
+        array = make(grid=long)
+        array.spatial_ref.attrs["GeoTransform"] = "600000 10 0 4700020 0 -10"
+        assert read(array).grid.step == pytest.approx((10.0005, 10.0005), rel=1e-9)
+        assert "transform_ignored" in read(array).notes
+
     def test_a_transform_that_fits_gives_the_exact_step(self):
         step = 8.983152841195215e-05
         grid = Grid("EPSG:4326", Affine(step, 0, -0.7818936232976315, 0, -step, 38.1288), (6, 5))

@@ -247,6 +247,12 @@ class TestStackstac:
         assert raster.frames == FRAMES[:1]
         assert np.array_equal(values(raster)[0, 0], pixels(1)[0, 30:50, 40:41])
 
+    def test_cells_of_several_pixels(self, items):
+        da = stackstac.stack(items, assets=["blue"], epsg=32719, resolution=10)
+        raster = read(da.coarsen(y=4, x=4).mean())
+        assert raster.grid == GRID.coarsen(4)
+        assert raster.notes == {"coordinates": "corners"}
+
 
 class TestCubo:
     """cubo takes the transform off stackstac's arrays and writes attributes of its own."""

@@ -28,6 +28,20 @@ _PLACES = (
 
 
 @dataclass(frozen=True)
+class Axis:
+    """Coordinates of one axis: the first, the step, how many, and their rounding in steps."""
+
+    first: float
+    step: float
+    count: int
+    rounding: float = 0.0
+
+    def whole(self, places: float) -> bool:
+        """Whether a place, counted in steps, is a whole one within the tolerance."""
+        return abs(places - round(places)) <= max(_SAME, self.rounding)
+
+
+@dataclass(frozen=True)
 class Georeference:
     """Where an array is: ``grid`` is north-up; ``flipped`` tells that the array's rows are not."""
 
@@ -196,28 +210,27 @@ def _placed(layout: Layout, crs: str) -> Outcome[Georeference]:
 
 def _assembled(
     crs: str,
-    axes: tuple[tuple[float, float], ...],
+    axes: tuple[Axis, ...],
     declared: Affine | None,
     source: str,
     shape: tuple[int, int],
     cubo: bool,
 ) -> Outcome[Georeference]:
-    (y0, dy), (x0, dx) = axes
-    if dx < 0:
+    down, across = axes
+    if across.step < 0:
         return Failure(SpecError("columns run from east to west; sort them: da.sortby('x')"))
+    # Only stackstac and cubo leave coordinates at the corners.
+    corners = cubo or source == "transform"
+    if declared is not None:
+        a, c, by_x = _snapped(across, declared.a, declared.c, corners)
+        e, f, by_y = _snapped(down, declared.e, declared.f, corners)
+    else:
+        a, c, by_x = _unaided(across, corners)
+        e, f, by_y = _unaided(down, corners)
     notes: dict[str, Any] = {}
-    corners = source == "transform"
-    lattices = (
-        (None, None) if declared is None else ((declared.a, declared.c), (declared.e, declared.f))
-    )
-    a, c, by_x = _snapped(x0, dx, lattices[0], corners)
-    e, f, by_y = _snapped(y0, dy, lattices[1], corners)
-    if cubo and declared is None:
-        c, by_x = (x0, "corner") if _phase(x0 / dx) == 0 else (c, by_x)
-        f, by_y = (y0, "corner") if _phase(y0 / dy) == 0 else (f, by_y)
     if declared is not None and "stale" in (by_x, by_y):
         # rioxarray keeps the old transform when an array is coarsened; the coordinates are right.
-        a, c, e, f = dx, x0 - dx / 2, dy, y0 - dy / 2
+        (a, c, by_x), (e, f, by_y) = _unaided(across, False), _unaided(down, False)
         notes["transform_ignored"] = (
             f"the stored transform {_text(declared)} does not fit the coordinates, which hold"
         )
@@ -229,34 +242,36 @@ def _assembled(
     return Success(Georeference(grid.flip_rows(), True, {**notes, "flipped_rows": True}))
 
 
-def _snapped(
-    first: float, step: float, lattice: tuple[float, float] | None, corners: bool
-) -> tuple[float, float, str]:
-    """Step and outer edge of one axis: on the declared lattice where the coordinates lie on it."""
-    if lattice is None:
-        return step, first - step / 2, "centre"
-    declared, origin = lattice
-    exact = float(np.copysign(declared, step))
-    places = (first - origin) / exact
-    if abs(abs(declared) - abs(step)) > _SAME * abs(step):
-        return step, first - step / 2, "stale"
-    if _phase(places - 0.5) == 0:
-        return exact, origin + exact * round(places - 0.5), "centre"
-    if corners and _phase(places) == 0:
-        return exact, origin + exact * round(places), "corner"
-    return step, first - step / 2, "stale"
+def _unaided(axis: Axis, corners: bool) -> tuple[float, float, str]:
+    """Step, outer edge and what the coordinates are, from nothing but themselves.
+
+    cubo's lattice holds the multiples of its step, so a coordinate on it is a corner.
+    """
+    if corners and axis.whole(axis.first / axis.step):
+        return axis.step, axis.first, "corner"
+    return axis.step, axis.first - axis.step / 2, "centre"
 
 
-def _phase(places: float) -> float:
-    """How far a place on a lattice is from a whole one; 0 within the tolerance."""
-    off = abs(places - round(places))
-    return 0.0 if off <= _SAME else off
+def _snapped(axis: Axis, declared: float, origin: float, corners: bool) -> tuple[float, float, str]:
+    """The same on the lattice of a stored transform; "stale" where they are on different ones."""
+    exact = float(np.copysign(declared, axis.step))
+    places = (axis.first - origin) / exact
+    if abs(exact - axis.step) * axis.count <= max(_SAME, axis.rounding) * abs(exact):
+        if axis.whole(places - 0.5):
+            return exact, origin + exact * round(places - 0.5), "centre"
+        if corners and axis.whole(places):
+            return exact, origin + exact * round(places), "corner"
+    factor = axis.step / exact
+    if corners and axis.whole(factor) and axis.whole(places - (factor - 1) / 2):
+        # Cells of several pixels whose corners were averaged.
+        return axis.step, axis.first - (axis.step - exact) / 2, "corner"
+    return axis.step, axis.first - axis.step / 2, "stale"
 
 
 def _axis(
     values: np.ndarray, declared: float | None, hint: float | None, dim: str
-) -> Outcome[tuple[float, float]]:
-    """First coordinate and step of an axis. Fails where the spacing is not regular."""
+) -> Outcome[Axis]:
+    """The coordinates of an axis. Fails where the spacing is not regular."""
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
         return Failure(SpecError(f"the coordinate {dim!r} does not hold finite numbers"))
     exact = values.astype(np.float64)
@@ -269,12 +284,13 @@ def _axis(
                     "da.rio.write_transform(Affine(10, 0, left, 0, -10, top))"
                 )
             )
-        return Success((float(exact[0]), float(step)))
+        return Success(Axis(float(exact[0]), float(step), 1))
     step = float(exact[-1] - exact[0]) / (len(exact) - 1)
     off = np.abs(exact - (exact[0] + step * np.arange(len(exact)))).max()
     # Coordinates kept in float32 are only as regular as their own rounding.
-    rounding = np.finfo(values.dtype).eps * np.abs(exact).max() if values.dtype.kind == "f" else 0
-    if step == 0 or off > _REGULAR * abs(step) + min(2 * rounding, 0.05 * abs(step)):
+    eps = float(np.finfo(values.dtype).eps) if values.dtype.kind == "f" else 0.0
+    rounding = min(2 * eps * float(np.abs(exact).max()), 0.05 * abs(step))
+    if step == 0 or off > _REGULAR * abs(step) + rounding:
         return Failure(
             SpecError(
                 f"the coordinate {dim!r} is not evenly spaced (steps from "
@@ -282,7 +298,7 @@ def _axis(
                 f"onto a regular grid: da.interp({dim}=np.linspace(...))"
             )
         )
-    return Success((float(exact[0]), step))
+    return Success(Axis(float(exact[0]), step, len(exact), rounding / abs(step)))
 
 
 def _declared(layout: Layout, array: xr.DataArray) -> tuple[Affine | None, str]:
