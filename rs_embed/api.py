@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rs_embed.core.embedding import Embedding
-from rs_embed.core.errors import ModelError, ProviderError
+from rs_embed.core.errors import ModelError
 from rs_embed.core.model import ModelChoice, ModelSpec
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
@@ -195,17 +195,46 @@ def inspect_gee_patch(
     value_range: tuple[float, float] | None = None,
     return_array: bool = False,
 ) -> dict[str, Any]:
-    """Fetch a patch and report on its quality, without running a model. Not in this version.
+    """Fetch a patch and report on its quality, without running a model.
+
+    Parameters
+    ----------
+    spatial : BBox or PointBuffer
+    temporal : TemporalSpec, optional
+        Required unless the collection has no dates.
+    sensor : SensorSpec
+        Collection, bands and pixel size. Quicklooks (PNG) go to its ``check_save_dir``.
+    backend : str
+    name : str
+        Beginning of the quicklooks' file names.
+    value_range : (float, float), optional
+        What values should lie in, in the collection's units; None takes what the units allow.
+    return_array : bool
+        Add ``array_chw``, ``(C, H, W)`` float32 with NaN where a pixel is missing.
+
+    Returns
+    -------
+    dict
+        JSON data but for ``array_chw``: ``ok`` (False where a band has no valid pixel, misses more
+        than half of them, lies outside its range by more than 5 %, or is saturated by more than
+        10 %), ``report`` (shape, dtype, statistics by band, NaN, fill and saturated fractions,
+        problems, warnings, scenes with their dates), ``sensor``, ``temporal``, ``backend``,
+        ``name``, ``grid`` and ``artifacts``, the paths of the quicklooks. A patch that is not ok
+        is told, not raised, whatever ``check_raise`` says.
 
     Raises
     ------
-    ProviderError
-        Always, until the Earth Engine source is built.
+    SpecError, ProviderError
+        Where there is no patch to report on.
     """
-    raise ProviderError(
-        "inspect_gee_patch needs backend 'gee', which is not in this version yet; "
-        "da.rsembed.check(model) inspects an array you have"
-    )
+    from rs_embed.inspect import inspect_patch
+
+    return unwrap_or_raise(
+        inspect_patch(
+            spatial, temporal, sensor, backend=backend, name=name, value_range=value_range,
+            return_array=return_array,
+        )
+    )  # fmt: skip
 
 
 def register_provider(name: str, provider: Any) -> None:

@@ -20,9 +20,10 @@ from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpe
 from rs_embed.describe import finish
 from rs_embed.embedders.catalog import find_model
 from rs_embed.embedders.run import Loaded, load
+from rs_embed.inspect import with_checks
 from rs_embed.pipeline import Job, Progress, check_output, encode_jobs, job, plan
 from rs_embed.providers.auto import choose_provider
-from rs_embed.providers.base import Provider
+from rs_embed.providers.base import Provider, list_scenes, ready
 
 Key = tuple[Grid, tuple[str, ...]]
 # Pixel values fetched ahead and held at once: 256 MB of float32.
@@ -60,8 +61,8 @@ def embed_rois(
         .bind(lambda _: choose_provider(chosen, backend, source))
         .bind(
             lambda provider: _embed(
-                chosen, provider, list(spatials), temporal, sensor, output, device,
-                input_prep, overlap, batch_size, progress,
+                chosen, with_checks(provider, sensor), list(spatials), temporal, sensor, output,
+                device, input_prep, overlap, batch_size, progress,
             )
         )
     )  # fmt: skip
@@ -104,22 +105,23 @@ def _embed(
         results: dict[Key, Outcome[Embedding]] = {}
         total = sum(len(planned.tiling) for planned in distinct.values())
         before = 0
-        for keys, jobs in _groups(distinct, provider):
-            ready = [(k, j.unwrap()) for k, j in zip(keys, jobs, strict=True) if _ok(j)]
+        for keys, jobs, scenes in _groups(distinct, provider):
+            good = [(k, j.unwrap()) for k, j in zip(keys, jobs, strict=True) if _ok(j)]
             results.update(
                 {k: j.map(_never) for k, j in zip(keys, jobs, strict=True) if not _ok(j)}
             )
             fields = encode_jobs(
                 loaded,
-                [j for _, j in ready],
+                [j for _, j in good],
                 batch_size=batch_size,
                 progress=_counted(progress, before, total),
             )
             before += sum(len(distinct[key].tiling) for key in keys)
-            for (key, one), field in zip(ready, fields, strict=True):
+            told = scenes()
+            for (key, one), field in zip(good, fields, strict=True):
                 meta = {
                     **extra,
-                    "input": one.meta,
+                    "input": {**one.meta, **_scenes_of(one.plan, told)},
                     "empty_frames": one.empty_frames,
                     "weights": dict(loaded.provenance),
                 }
@@ -127,7 +129,7 @@ def _embed(
                 results[key] = finish(one.plan, field, output, meta, flip_rows=flipped)
         return [p.bind(lambda ok: results[_key(ok)]) for p in plans]
 
-    return load(model, device).map(run)
+    return ready(provider).bind(lambda _: load(model, device)).map(run)
 
 
 def _counted(progress: Progress | None, before: int, total: int) -> Progress | None:
@@ -137,22 +139,31 @@ def _counted(progress: Progress | None, before: int, total: int) -> Progress | N
     return lambda done, _: progress(before + done, total)
 
 
+Scenes = Callable[[], dict[str, Any]]
+"""What the source tells of the scenes of a group's fetches, by fingerprint."""
+
+
 def _groups(
     plans: dict[Key, RoiPlan], provider: Provider
-) -> Iterator[tuple[list[Key], list[Outcome[Job]]]]:
-    """Jobs in groups small enough to hold; the next group is fetched while one is run."""
+) -> Iterator[tuple[list[Key], list[Outcome[Job]], Scenes]]:
+    """Jobs in groups small enough to hold; the next group is fetched while one is run.
+
+    The scenes of a whole group are listed in one go, while its pixels come.
+    """
     groups = list(_by_size(plans))
     if provider.workers <= 1:
         for group in groups:
-            yield list(group), _jobs(group, provider.fetch)
+            yield list(group), _jobs(group, provider.fetch), lambda g=group: _listed(g, provider)  # type: ignore[misc]
         return
     with ThreadPoolExecutor(provider.workers) as pool:
         ahead = _submit(pool, groups[0], provider)
         for i, group in enumerate(groups):
             futures, ahead = ahead, {}
+            scenes = pool.submit(_listed, group, provider)
             if i + 1 < len(groups):
                 ahead = _submit(pool, groups[i + 1], provider)
-            yield list(group), _jobs(group, lambda f, now=futures: now[f.fingerprint].result())  # type: ignore[misc]
+            jobs = _jobs(group, lambda f, now=futures: now[f.fingerprint].result())  # type: ignore[misc]
+            yield list(group), jobs, scenes.result
 
 
 def _jobs(
@@ -179,6 +190,18 @@ def _submit(
 ) -> dict[str, Future[Outcome[Patch]]]:
     fetches = {one.fingerprint: one for planned in group.values() for one in planned.fetches}
     return {key: pool.submit(provider.fetch, one) for key, one in fetches.items()}
+
+
+def _listed(group: dict[Key, RoiPlan], provider: Provider) -> dict[str, Any]:
+    fetches = {one.fingerprint: one for planned in group.values() for one in planned.fetches}
+    found = list_scenes(provider, list(fetches.values()))
+    return dict(zip(fetches, found, strict=True))
+
+
+def _scenes_of(planned: RoiPlan, told: dict[str, Any]) -> dict[str, Any]:
+    """The scenes of a ROI's fetches by collection, where its source lists them."""
+    found = {one.collection: told[one.fingerprint] for one in planned.fetches}
+    return {} if None in found.values() else {"scenes": found}
 
 
 def _by_size(plans: dict[Key, RoiPlan]) -> Iterator[dict[Key, RoiPlan]]:

@@ -184,8 +184,6 @@ def test_what_is_not_built_says_so():
         export_batch(spatials=[POINT], temporal=SUMMER, models=["mosaiks"], out_dir="out")
     with pytest.raises(ModelError, match="not in this version yet; use get_embedding"):
         export_npz(models=["mosaiks"], spatial=POINT, temporal=SUMMER, out_path="out.npz")
-    with pytest.raises(ProviderError, match="not in this version yet"):
-        inspect_gee_patch(spatial=POINT, temporal=SUMMER, sensor=SensorSpec("C", ("B4",)))
     with pytest.raises(ProviderError, match="'stac' is planned"):
         get_embedding("mosaiks", spatial=POINT, temporal=SUMMER, backend="stac")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, runtime_checkable
@@ -30,6 +30,9 @@ class Provider(Protocol):
     patch on exactly the plan's grid, NaN where a pixel is missing; its errors say with
     ``transient`` whether the same fetch may succeed later. ``workers`` is how many fetches may run
     at once.
+
+    Two methods more are optional: ``ready() -> Outcome[None]``, asked before weights are loaded
+    (see `ready`), and ``scenes(plans) -> Outcome[list]`` (see `list_scenes`).
     """
 
     @property
@@ -49,6 +52,27 @@ class Provider(Protocol):
     def fetch(self, plan: FetchPlan) -> Outcome[Patch]:
         """The pixels of a plan."""
         ...
+
+
+def ready(provider: Provider) -> Outcome[None]:
+    """Whether a source can be asked, from those that can tell before the first fetch."""
+    ask = getattr(provider, "ready", None)
+    return Success(None) if ask is None else ask()
+
+
+def list_scenes(provider: Provider, plans: Sequence[FetchPlan]) -> list[dict[str, Any] | None]:
+    """The scenes behind each plan, ``{"ids": [...], "dates": [...]}``; None where not told.
+
+    Where a source that lists scenes fails to, the entry says why: pixels at hand are worth more
+    than their provenance.
+    """
+    ask = getattr(provider, "scenes", None)
+    if ask is None:
+        return [None] * len(plans)
+    found: Outcome[list[dict[str, Any] | None]] = ask(plans)
+    if isinstance(found, Failure):
+        return [{"ids": None, "dates": None, "error": str(found.failure())} for _ in plans]
+    return found.unwrap()
 
 
 Factory = Callable[[Any], Provider]

@@ -120,6 +120,16 @@ class GeeProvider:
         )
         return named.bind(lambda bands: _source(found, found.id, bands, item))
 
+    def describe_sensor(self, sensor: SensorSpec) -> Outcome[Source]:
+        """What Earth Engine gives for the caller's own bands, whatever model is to see them."""
+        return self._row_of(sensor).bind(
+            lambda row: own_bands(row, sensor.bands).bind(
+                lambda bands: check_sensor_fits(row, replace(sensor, bands=bands)).map(
+                    lambda _: _source_of(row, sensor.collection, bands)
+                )
+            )
+        )
+
     def fetch(self, plan: FetchPlan) -> Outcome[Patch]:
         """The pixels of a plan; NaN where Earth Engine has none.
 
@@ -251,11 +261,16 @@ def _from_sensor(row: Collection, item: InputSpec, sensor: SensorSpec) -> Outcom
 def _source(
     row: Collection, asset: str, bands: tuple[str, ...], item: InputSpec
 ) -> Outcome[Source]:
-    units = tuple(band.units for band in row.pick(bands))
-    checked = unit_names.check_convertible(bands, units, (item.units,) * len(bands))
+    source = _source_of(row, asset, bands)
+    checked = unit_names.check_convertible(bands, source.units, (item.units,) * len(bands))
     return checked.alt(
         lambda error: caused(ModelError(f"{row.id} cannot serve {item.name!r}: {error}"), by=error)
-    ).map(lambda _: Source(asset, bands, units, dated=row.time != "static"))
+    ).map(lambda _: source)
+
+
+def _source_of(row: Collection, asset: str, bands: tuple[str, ...]) -> Source:
+    units = tuple(band.units for band in row.pick(bands))
+    return Source(asset, bands, units, dated=row.time != "static")
 
 
 def _query_of(row: Collection, plan: FetchPlan, is_image: bool) -> Query:
