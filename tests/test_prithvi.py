@@ -144,7 +144,7 @@ def test_a_window_that_is_no_whole_number_of_tokens_is_refused() -> None:
 
 
 def test_positions_are_the_formula() -> None:
-    table = prithvi._positions(192, 3, 14, 14, 14)
+    table = prithvi.position_table(192, 3, 14, 14, 14)
     assert table.shape == (3, 196, 192)
     assert table.dtype == np.float32
 
@@ -156,7 +156,7 @@ def test_positions_are_the_formula() -> None:
     wanted = np.concatenate([code(72, col), code(72, row), code(48, frame)])
     np.testing.assert_allclose(table[frame, row * 14 + col], wanted, atol=1e-7)
     # Corners stay where they are when the grid is resized.
-    resized = prithvi._positions(192, 3, 6, 8, 14)
+    resized = prithvi.position_table(192, 3, 6, 8, 14)
     np.testing.assert_allclose(resized[1, [0, 7, -8, -1]], table[1, [0, 13, -14, -1]], atol=1e-6)
 
 

@@ -300,8 +300,8 @@ def forward(
     patches = network.patch_embed["proj"](image)  # (B, D, T, h, w)
     frames, rows, cols = patches.shape[2:]
     x = patches.flatten(3).permute(0, 2, 3, 1)  # (B, T, h * w, D)
-    positions = _positions(x.shape[-1], frames, rows, cols, network.config["base"])
-    x = x + torch.from_numpy(positions).to(x)
+    table = position_table(x.shape[-1], frames, rows, cols, network.config["base"])
+    x = x + torch.from_numpy(table).to(x)
     if temporal is not None:
         code = _code(temporal, x)[:, :, None]  # (B, T, 1, D)
         x = x + network.temporal_embed_enc["scale"] * code
@@ -368,7 +368,7 @@ def _code(values: Tensor, like: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _positions(dim: int, frames: int, rows: int, cols: int, base: int) -> np.ndarray:
+def position_table(dim: int, frames: int, rows: int, cols: int, base: int) -> np.ndarray:
     """The fixed position table ``(T, h * w, D)`` float32.
 
     Sixths of the width: column, row (6/16 each), frame (4/16), on the integer places of the base

@@ -104,7 +104,7 @@ def _contest(path, variant: str, batch: int) -> Contest:
     ready = prepare(model, stack_windows([window for one in jobs for window in windows(one)]))
     image = torch.from_numpy(np.ascontiguousarray(ready["image"]))
     side, config = model.window_px // model.token_px, model.variant.config
-    table = prithvi._positions(model.dim, 1, side, side, side)
+    table = prithvi.position_table(model.dim, 1, side, side, side)
     positions = torch.from_numpy(table).clone()
     network = timms_own(state, config["heads"], config["depth"], positions)
 

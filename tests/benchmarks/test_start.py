@@ -115,4 +115,4 @@ def _write_ready(path: Path, variant: str) -> None:
     ready = unwrap_or_raise(fetch(planned, provider).bind(lambda patch: job(planned, patch)))
     image = prithvi.prepare(next(iter(windows(ready))), model)["image"]
     side = model.window_px // model.token_px
-    np.savez(path, image=image, positions=prithvi._positions(model.dim, 1, side, side, side))
+    np.savez(path, image=image, positions=prithvi.position_table(model.dim, 1, side, side, side))
