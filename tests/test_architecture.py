@@ -1,0 +1,231 @@
+"""Imports run one way; the core is pure; errors leave at the boundaries. Read from the source."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# A room imports rooms of lower floors alone. A new room gets its floor here, and its line in
+# docs/architecture.md.
+FLOORS = {
+    "core": 0,
+    "notices": 1, "georef": 1, "rasters": 1, "data": 1,
+    "reading": 2, "embedders": 2, "describe": 2, "series": 2,
+    "providers": 3, "cells": 3, "parity": 3,
+    "pipeline": 4, "inspect": 4, "analysis": 4, "clusters": 4,
+    "batch": 5, "findings": 5, "plotting": 5,
+    "report": 6,
+    "arrays": 7, "export": 7,
+    "api": 8, "accessors": 8,
+    "the face": 9, "demo": 9,
+    "cli": 10,
+    "__main__": 11,
+}  # fmt: skip
+# (importer, imported) -> why.
+UPWARD = {
+    ("rs_embed.core.embedding", "rs_embed.georef"): "Embedding.to_xarray and .save, as it runs",
+}
+PURE = {"numpy", "pyproj", "returns", "affine"}
+HEAVY = {"torch", "torchvision", "timm", "ee", "rasterio", "rioxarray", "dask", "matplotlib"}
+# Modules that are themselves imported only once torch is wanted.
+TORCH = {"rs_embed.embedders.blocks"}
+# Where a Failure becomes an exception -> why there.
+EXITS = {
+    "rs_embed.api": "the functions",
+    "rs_embed.accessors": "the arrays",
+    "rs_embed.cli": "the shell",
+    "rs_embed.demo": "a script of the shell",
+    "rs_embed.core.result": "its definition",
+    "rs_embed.core.specs": "validate()",
+    "rs_embed.parity": "run(), a function of its own",
+    "rs_embed.providers.local": "factories of sources, which raise by contract; sample_scene()",
+    "rs_embed.georef": "Embedding.save()",
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    importer: str
+    name: str
+    top_level: bool
+    typing_only: bool
+
+
+def modules():
+    """(dotted name, path) of every module that is shipped."""
+    for folder, base in ((ROOT / "rs_embed", "rs_embed"), (ROOT / "accessors", None)):
+        for path in sorted(folder.rglob("*.py")):
+            if base and "accessors" in path.relative_to(folder).parts:
+                continue  # the link; the folder itself is read
+            parts = list(path.relative_to(ROOT).with_suffix("").parts)
+            parts = parts if base else ["rs_embed", *parts]
+            if parts[-1] == "__init__":
+                parts.pop()
+            yield ".".join(parts), path
+
+
+def imports_of(name, path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    top = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}: relative import"
+            module = node.module or ""
+            names = [f"{module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for found in names:
+            yield Import(name, found, id(node) in top, id(node) in typing_only)
+
+
+MODULES = dict(modules())
+IMPORTS = [one for name, path in MODULES.items() for one in imports_of(name, path)]
+
+
+def module_of(name):
+    """The module of ours that an import reaches: itself, or the one that a name is taken from."""
+    parts = name.split(".")
+    while parts and ".".join(parts) not in MODULES:
+        parts.pop()
+    return ".".join(parts)
+
+
+def room(module):
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "the face"
+
+
+OURS = [one for one in IMPORTS if one.name.split(".")[0] == "rs_embed"]
+
+
+def test_the_source_was_read():
+    assert len(MODULES) > 30
+    assert "rs_embed.accessors.dataarray" in MODULES
+    assert len(OURS) > 100
+
+
+def test_every_room_has_a_floor():
+    assert {room(module) for module in MODULES} <= set(FLOORS)
+
+
+def test_imports_run_downward():
+    wrong = {
+        (one.importer, module_of(one.name))
+        for one in OURS
+        if not one.typing_only
+        and room(one.importer) != room(module_of(one.name))
+        and FLOORS[room(module_of(one.name))] >= FLOORS[room(one.importer)]
+    }
+    assert wrong - set(UPWARD) == set()
+
+
+def test_an_exception_is_still_needed():
+    found = {(one.importer, module_of(one.name)) for one in OURS}
+    assert set(UPWARD) <= found
+    assert all(not one.top_level for one in OURS if (one.importer, one.name) in UPWARD)
+
+
+def test_providers_and_embedders_never_import_each_other():
+    for one in OURS:
+        pair = {room(one.importer), room(module_of(one.name))}
+        assert pair != {"providers", "embedders"}, one
+
+
+def test_nothing_inside_imports_the_api():
+    users = {one.importer for one in OURS if module_of(one.name) == "rs_embed.api"}
+    assert {room(user) for user in users} <= {"the face", "cli", "demo"}
+
+
+def test_the_core_is_pure():
+    import sys
+
+    for one in IMPORTS:
+        if room(one.importer) != "core" or one.typing_only:
+            continue
+        package = one.name.split(".")[0]
+        assert package in PURE | set(sys.stdlib_module_names) | {"rs_embed"}, one
+    effects = {"socket", "subprocess", "urllib", "http", "tempfile", "shutil", "os"}
+    for one in IMPORTS:
+        if room(one.importer) == "core":
+            assert one.name.split(".")[0] not in effects, one
+
+
+def families():
+    """The files of model families: those that hold a ModelSpec."""
+    for name, path in MODULES.items():
+        if room(name) == "embedders" and "ModelSpec(" in path.read_text(encoding="utf-8"):
+            yield name
+
+
+def test_a_family_file_imports_blocks_and_core_alone():
+    found = list(families())
+    assert "rs_embed.embedders.mosaiks" in found
+    for family in found:
+        for one in OURS:
+            if one.importer != family:
+                continue
+            target = module_of(one.name)
+            own = target.startswith(f"{family}_")  # tables that would not fit the family's file
+            assert room(target) == "core" or target in TORCH or own or (
+                one.name.startswith(f"{family}_")
+            ), one  # fmt: skip
+
+
+def test_heavy_libraries_are_imported_where_they_are_needed():
+    for one in IMPORTS:
+        if one.importer in TORCH or one.typing_only or room(one.importer) == "parity":
+            continue
+        if one.name.split(".")[0] in HEAVY:
+            assert not one.top_level, one
+
+
+def test_an_outcome_is_unwrapped_at_the_boundaries_alone():
+    users = {one.importer for one in OURS if one.name.endswith(".unwrap_or_raise")}
+    allowed = {
+        user for user in users
+        if any(user == place or user.startswith(f"{place}.") for place in EXITS)
+    }  # fmt: skip
+    assert users - allowed == set()
+
+
+def test_no_other_way_out_of_an_outcome():
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                assert node.attr not in ("value_or", "lash"), name
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("returns"):
+                taken = {alias.name for alias in node.names}
+                assert taken <= {"Failure", "Result", "Success", "safe"}, name
+            if isinstance(node, ast.Raise):
+                raised = {one.attr for one in ast.walk(node) if isinstance(one, ast.Attribute)}
+                assert "failure" not in raised or name == "rs_embed.core.result", name
+
+
+def test_no_environment_variable_changes_a_result():
+    for name, path in MODULES.items():
+        if room(name) in ("core", "pipeline", "batch", "describe", "rasters", "reading"):
+            text = path.read_text(encoding="utf-8")
+            assert "environ" not in text, name
+            assert "getenv" not in text, name
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_file_fits_the_mind(name):
+    assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) < 450
+
+
+def test_every_module_says_what_it_is():
+    for name, path in MODULES.items():
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), name
