@@ -110,4 +110,5 @@ def _prepared(case: Case) -> dict[str, np.ndarray]:
     )
     windows = Windows(pixels[None], model.bands, (frames,), np.zeros((1, 2)), model.scale_m)
     arrays = prithvi.prepare(windows, model)
-    return {"model_input": arrays["image"], "temporal": arrays["temporal"]}
+    named = {"model_input": "image", "temporal": "temporal"}
+    return {name: arrays[key] for name, key in named.items() if key in arrays}
