@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rs_embed.core.embedding import Embedding
 from rs_embed.core.errors import ModelError
 from rs_embed.core.model import ModelChoice, ModelSpec
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
+
+if TYPE_CHECKING:
+    import xarray
 
 Progress = Callable[[int, int], None]
 
@@ -235,6 +238,47 @@ def inspect_gee_patch(
             return_array=return_array,
         )
     )  # fmt: skip
+
+
+def open_roi(
+    spatial: SpatialSpec,
+    temporal: TemporalSpec | None,
+    sensor_or_model: SensorSpec | str | ModelChoice,
+    *,
+    chunks: Any = None,
+    backend: str = "gee",
+) -> xarray.DataArray:
+    """A region's pixels as a lazy, georeferenced array; nothing is fetched before it is computed.
+
+    Parameters
+    ----------
+    spatial : BBox or PointBuffer
+    temporal : TemporalSpec or None
+        None for a collection without dates.
+    sensor_or_model : SensorSpec, str or ModelChoice
+        A sensor gives its bands, one composite of the window; a model gives the bands of its
+        inputs under its own names, composites in its own cadence, at its own pixel size.
+    chunks : int, tuple, dict or "auto", optional
+        As for ``DataArray.chunk``; needs dask. None gives a lazy array without dask.
+    backend : str
+
+    Returns
+    -------
+    xarray.DataArray
+        ``("band", "y", "x")``, or ``("time", "band", "y", "x")`` for a series; float32, NaN where
+        a pixel is missing. ``time`` is the middle of each composite's window, ``source_band`` the
+        collection's own name of a band, ``band_units`` its units. Slicing it fetches the slice.
+
+    Raises
+    ------
+    SpecError, ProviderError, ModelError
+        When planned; when computed, ProviderError where Earth Engine does not deliver.
+    """
+    from rs_embed.roi import lazy_roi
+
+    return unwrap_or_raise(
+        lazy_roi(spatial, temporal, sensor_or_model, chunks=chunks, backend=backend)
+    )
 
 
 def register_provider(name: str, provider: Any) -> None:

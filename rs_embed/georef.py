@@ -37,22 +37,28 @@ def grid_array(cells: np.ndarray, grid: Grid, meta: dict[str, Any]) -> xarray.Da
     """
     import xarray as xr
 
-    y_attrs, x_attrs = _axis_attrs(grid.crs)
-    t = grid.transform
-    ref = dict(_crs_attrs(grid.crs))
-    ref["GeoTransform"] = " ".join(str(float(v)) for v in (t.c, t.a, t.b, t.f, t.d, t.e))
-    coords = {
-        "y": xr.Variable("y", grid.y(), y_attrs),
-        "x": xr.Variable("x", grid.x(), x_attrs),
-        "spatial_ref": xr.Variable((), np.int64(0), ref),
-    }
     array = xr.DataArray(
         xr.Variable((FEATURE, "y", "x"), cells, _attrs(meta)),
-        coords=coords,
+        coords=grid_coords(grid),
         name=str(meta.get("model", "embedding")),
     )
     array.encoding["grid_mapping"] = "spatial_ref"
     return array
+
+
+def grid_coords(grid: Grid) -> dict[str, xarray.Variable]:
+    """``y`` and ``x`` at the middle of each pixel, and ``spatial_ref`` with CRS and transform."""
+    import xarray as xr
+
+    y_attrs, x_attrs = _axis_attrs(grid.crs)
+    t = grid.transform
+    ref = dict(_crs_attrs(grid.crs))
+    ref["GeoTransform"] = " ".join(str(float(v)) for v in (t.c, t.a, t.b, t.f, t.d, t.e))
+    return {
+        "y": xr.Variable("y", grid.y(), y_attrs),
+        "x": xr.Variable("x", grid.x(), x_attrs),
+        "spatial_ref": xr.Variable((), np.int64(0), ref),
+    }
 
 
 def embedding_to_xarray(embedding: Embedding) -> xarray.DataArray:

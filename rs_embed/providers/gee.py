@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,11 @@ class GeeProvider:
         and where Earth Engine does not deliver.
         """
         return self.read(plan).bind(
-            lambda patch: Success(patch) if _any_valid(patch) else self._empty(plan, patch)
+            lambda patch: (
+                Success(patch)
+                if np.isfinite(patch.data).any()
+                else self.explain_empty(plan).map(lambda _: patch)
+            )
         )
 
     def read(self, plan: FetchPlan) -> Outcome[Patch]:
@@ -158,6 +162,15 @@ class GeeProvider:
             .bind(lambda _: collect(self._scenes(part) for part in parts))
             .map(lambda lists: [scene for part in lists for scene in part])
         )
+
+    def explain_empty(self, plan: FetchPlan) -> Outcome[None]:
+        """Failure(ProviderError) naming the filter that left a plan no scene; else nothing."""
+
+        def judged(left: Mapping[str, int]) -> Outcome[None]:
+            problem = _emptied(plan, left)
+            return Success(None) if problem is None else Failure(ProviderError(problem))
+
+        return self.count_scenes(plan).bind(judged)
 
     def count_scenes(self, plan: FetchPlan) -> Outcome[dict[str, int]]:
         """How many scenes each filter leaves: place, conditions, dates, clouds."""
@@ -218,14 +231,10 @@ class GeeProvider:
             lambda facts: _query_of(own, plan, facts.get("type") == "IMAGE")
         )
 
-    def _empty(self, plan: FetchPlan, patch: Patch) -> Outcome[Patch]:
-        """Why not one pixel is valid: the filter that left no scene; else the patch as it is."""
-
-        def judged(left: Mapping[str, int]) -> Outcome[Patch]:
-            problem = _emptied(plan, left)
-            return Success(patch) if problem is None else Failure(ProviderError(problem))
-
-        return self.count_scenes(plan).bind(judged)
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Locks and what was looked up stay behind; other processes look it up again.
+        values = [getattr(self, f.name) for f in fields(self) if f.init]
+        return (GeeProvider, tuple(values))
 
 
 EARTH_ENGINE = GeeProvider()
@@ -278,10 +287,6 @@ def _query_of(row: Collection, plan: FetchPlan, is_image: bool) -> Query:
         row, plan.collection, is_image, row.pick(plan.bands), plan.frames, plan.sensor,
         plan.grid.hull(), gee_graph.utm_zone_name(plan.grid.crs),
     )  # fmt: skip
-
-
-def _any_valid(patch: Patch) -> bool:
-    return bool(np.isfinite(patch.data).any())
 
 
 def _emptied(plan: FetchPlan, left: Mapping[str, int]) -> str | None:

@@ -45,7 +45,7 @@ def test_the_documented_call(server: Server, tmp_path: Path) -> None:
     assert [band["name"] for band in report["bands"]] == ["B4", "B3", "B2"]
     red = report["bands"][0]
     assert (red["min"], red["max"], red["mean"], red["std"]) == (2030, 2030, 2030, 0)
-    assert red["percentiles"] == {p: 2030 for p in ("2", "25", "50", "75", "98")}
+    assert red["percentiles"] == dict.fromkeys(("2", "25", "50", "75", "98"), 2030)
     assert (red["fill_fraction"], red["saturated_fraction"]) == (0, 0)
     assert report["scenes"]["dates"] == ["2022-06-01", "2022-06-11", "2022-06-21"]
     assert found["temporal"] == {"mode": "range", "start": "2022-06-01", "end": "2022-07-01"}
