@@ -1,6 +1,6 @@
-"""Write what the catalogue knows into the documentation: model pages, their index, the README table.
+"""Write what the project knows of itself into the documentation.
 
-    python docs/generate.py             write the pages from specs, notes and recorded differences
+    python docs/generate.py             model pages, their index, README table, weights, pictures
     python docs/generate.py --measure   run the parity fixtures first and record the differences
 
 A test compares the files with what this writes.
@@ -9,43 +9,89 @@ A test compares the files with what this writes.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
-from rs_embed.cli.pages import size_text
-from rs_embed.core.model import InputSpec, ModelSpec, Variant
+from rs_embed.cli.pages import (
+    band_count,
+    default_variant,
+    pinned_by,
+    size_text,
+    time_text,
+)
+from rs_embed.core.model import InputSpec, ModelSpec
+from rs_embed.demo import run_demo
 from rs_embed.embedders.catalog import MODEL_SPECS
 
 DOCS = Path(__file__).parent
+ROOT = DOCS.parent
 FIDELITY = DOCS / "models" / "fidelity.json"
+INSTALL = DOCS / "install.json"
+PICTURES = ("components.png", "classes.png")
 
 
 def pages() -> dict[Path, str]:
-    """Every generated file and its text."""
-    built = [MODEL_SPECS[name] for name in MODEL_SPECS if _built_in(MODEL_SPECS[name])]
+    """Every generated text file and its text."""
+    built = [spec for spec in MODEL_SPECS.values() if spec.prepare.startswith("rs_embed.")]
     out = {DOCS / "models" / f"{spec.id}.md": model_page(spec) for spec in built}
-    out[DOCS / "models" / "index.md"] = "# Models\n\n" + models_table(built, "") + "\n"
-    readme = DOCS.parent / "README.md"
-    before, _, rest = readme.read_text().partition("<!-- models -->\n")
-    _, end, after = rest.partition("<!-- /models -->")
-    table = models_table(built, "docs/models/")
-    out[readme] = f"{before}<!-- models -->\n{table}\n{end}{after}"
+    out[DOCS / "models" / "index.md"] = index_page(built)
+    readme, install = ROOT / "README.md", DOCS / "install.md"
+    out[readme] = _between(readme.read_text(), "models", models_table(built, "docs/models/"))
+    out[install] = _between(install.read_text(), "weights", install_table())
     return out
+
+
+def pictures(folder: Path) -> None:
+    """The demo's pictures, written to a folder."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for path, _ in run_demo(scratch):
+            if path.name in PICTURES:
+                shutil.copy(path, folder / path.name)
+
+
+def measure() -> None:
+    """Run every fixture there is and record the largest difference of each."""
+    from rs_embed.parity import compare, fixtures_of
+
+    folders = [ROOT / "tests" / "parity" / "data", ROOT.parent / "shared" / "parity"]
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for name in MODEL_SPECS:
+        paths = {p.stem: p for f in folders if f.is_dir() for p in fixtures_of(name, f)}
+        for stem, path in sorted(paths.items()):
+            compared = compare(path)
+            found.setdefault(name, {})[stem] = {
+                "difference": float(f"{max(one.difference for one in compared):.1e}"),
+                "share": float(f"{max(one.share for one in compared):.1e}"),
+            }
+            print(stem, found[name][stem], flush=True)
+    FIDELITY.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+
+
+def index_page(specs: list[ModelSpec]) -> str:
+    """All models side by side."""
+    return (
+        "# Models\n\nThe default variant is bold. A cell is what one token covers on the ground at "
+        "the model's own pixel size.\n\n" + models_table(specs, "") + "\n\n"
+        "[Choosing a model](../choosing.md) says which to try first.\n"
+    )
 
 
 def models_table(specs: list[ModelSpec], folder: str) -> str:
     """One row a model."""
     rows = [
-        "| model | what | variants | bands | pixel | window | features | licence of the weights |",
+        "| model | variants | bands | pixel | window | cell | features | weights |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for spec in specs:
-        default = _default(spec)
-        bands = sum(len(item.bands) for item in next(iter(spec.modalities.values())))
+        default = default_variant(spec)
         names = ", ".join(f"**{v.name}**" if v is default else v.name for v in spec.variants)
+        token = default.token_px or spec.token_px
         rows.append(
-            f"| [{spec.id}]({folder}{spec.id}.md) | {spec.title} | {names} | {bands} "
-            f"| {spec.scale_m:g} m | {default.window_px or spec.window_px} px | {default.dim} "
+            f"| [{spec.id}]({folder}{spec.id}.md) | {names} | {band_count(spec)} "
+            f"| {spec.scale_m:g} m | {default.window_px or spec.window_px} px "
+            f"| {token * spec.scale_m:g} m | {default.dim} "
             f"| {default.weights.licence if default.weights else 'none needed'} |"
         )
     return "\n".join(rows)
@@ -53,88 +99,90 @@ def models_table(specs: list[ModelSpec], folder: str) -> str:
 
 def model_page(spec: ModelSpec) -> str:
     """The page of a model: facts from its spec, then notes, then fidelity."""
-    default = _default(spec)
+    default = default_variant(spec)
     token = default.token_px or spec.token_px
+    vector = (
+        f'`pooling="model"` is the authors\' own image-level vector: {spec.image_vector}.'
+        if spec.image_vector
+        else 'The authors define no image-level vector, so `pooling="model"` is an error.'
+    )
     parts = [
         f"# {spec.id}",
         f"**{spec.title}.** {spec.summary}",
         f'On an array: `da.rsembed.embed("{spec.id}")`. At a place: '
-        f'`get_embedding("{spec.id}", spatial=…, temporal=…)`.',
+        f'`get_embedding("{spec.id}", spatial=…, temporal=…)`. In a shell: '
+        f"`rs-embed embed scene.tif -m {spec.id}`."
+        + (f" Also called {', '.join(f'`{a}`' for a in spec.aliases)}." if spec.aliases else ""),
         "## Input",
         _inputs(spec),
         f"Pixels of {spec.scale_m:g} m in windows of {default.window_px or spec.window_px} px; a "
-        f"token covers {token} px, {token * spec.scale_m:g} m. Time: {_time(spec)}.",
+        f"token covers {token} px, {token * spec.scale_m:g} m. Time: {time_text(spec)}.",
         "## Variants",
         _variants(spec),
         "## Options",
         _options(spec),
         "## Output",
-        f"A grid `(feature, y, x)` of {default.dim} features, a cell of {token * spec.scale_m:g} m; "
-        "pooled is the mean (or maximum) over the valid cells. "
-        + (
-            f"`pooling=\"model\"`: {spec.image_vector}."
-            if spec.image_vector
-            else "The authors define no image-level vector, so `pooling=\"model\"` is an error."
-        ),
+        f"A grid `(feature, y, x)` of {default.dim} features, a cell of {token * spec.scale_m:g} "
+        f"m; pooled is the mean (or maximum) over the valid cells. {vector}",
     ]
+    if spec.own_rules:
+        rules = "\n".join(f"- {rule}" for rule in spec.own_rules)
+        parts += ["## Where the authors are silent", f"Told in `meta['own_rules']`:\n\n{rules}"]
     notes = DOCS / "models" / f"{spec.id}.notes.md"
     if notes.exists():
         parts.append(notes.read_text().strip())
     parts += ["## Fidelity", _fidelity(spec), "## Licence and citation"]
-    parts.append(f"{spec.licence}\n\n{spec.citation}\n\n" + "\n".join(f"- <{x}>" for x in spec.links))
+    links = "\n".join(f"- <{link}>" for link in spec.links)
+    parts.append(f"Licence: {spec.licence}.\n\n{spec.citation}\n\n{links}")
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 
-def measure() -> None:
-    """Run every fixture there is and record the largest difference of each."""
-    from rs_embed.parity import compare, fixtures_of
-
-    folders = [DOCS.parent / "tests" / "parity" / "data", DOCS.parent.parent / "shared" / "parity"]
-    found: dict[str, dict[str, float]] = {}
-    for name in MODEL_SPECS:
-        for folder in folders:
-            for path in fixtures_of(name, folder) if folder.is_dir() else ():
-                compared = compare(path)
-                found.setdefault(name, {})[path.stem] = float(
-                    f"{max(one.difference for one in compared):.1e}"
-                )
-    FIDELITY.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+def install_table() -> str:
+    """Packages and megabytes of the core, and what each extra adds."""
+    record = json.loads(INSTALL.read_text())
+    core = record["core"]
+    rows = ["| | packages | MB |", "| --- | --- | --- |"]
+    rows.append(f"| core | {core['packages']} | {core['mb']} |")
+    for name in ("plot", "dask", "gee", "torch"):
+        more, mb = (record[name][key] - core[key] for key in ("packages", "mb"))
+        label = f"`[{name}]` adds" + (", CUDA libraries included" if record[name]["cuda"] else "")
+        rows.append(f"| {label} | {more} | {mb} |")
+    return "\n".join(rows)
 
 
-def _built_in(spec: ModelSpec) -> bool:
-    return spec.prepare.startswith("rs_embed.")
-
-
-def _default(spec: ModelSpec) -> Variant:
-    return next(v for v in spec.variants if v.name == spec.default_variant)
+def _between(text: str, mark: str, inside: str) -> str:
+    """The text with what stands between two marks replaced."""
+    before, start, rest = text.partition(f"<!-- {mark} -->\n")
+    _, end, after = rest.partition(f"<!-- /{mark} -->")
+    if not (start and end):
+        raise ValueError(f"no <!-- {mark} --> and <!-- /{mark} --> in the text")
+    return f"{before}{start}{inside}\n{end}{after}"
 
 
 def _inputs(spec: ModelSpec) -> str:
     rows = ["| modality | input | bands | units | collection |", "| --- | --- | --- | --- | --- |"]
     for i, (name, items) in enumerate(spec.modalities.items()):
-        for item in items:
-            rows.append(_input_row(f"**{name}**" if i == 0 else name, item))
+        rows += [_input_row(f"**{name}**" if i == 0 else name, item) for item in items]
     return "\n".join(rows)
 
 
 def _input_row(name: str, item: InputSpec) -> str:
-    bands = ", ".join(item.bands)
     kind = " (optional)" if item.optional else ""
     where = f"`{item.collection}`" if item.collection else "—"
-    return f"| {name} | {item.name}{kind} | {bands} | {item.units} | {where} |"
+    return f"| {name} | {item.name}{kind} | {', '.join(item.bands)} | {item.units} | {where} |"
 
 
 def _variants(spec: ModelSpec) -> str:
     rows = ["| variant | features | file | size | pinned by |", "| --- | --- | --- | --- | --- |"]
+    default = default_variant(spec)
     for v in spec.variants:
-        name = f"**{v.name}**" if v.name == spec.default_variant else v.name
+        name = f"**{v.name}**" if v is default else v.name
         if v.weights is None:
             rows.append(f"| {name} | {v.dim} | none needed | | |")
             continue
-        pins = [n for n, x in (("revision", v.weights.revision), ("SHA-256", v.weights.sha256)) if x]
+        where = f"`{v.weights.repo or v.weights.url}` `{v.weights.filename}`"
         rows.append(
-            f"| {name} | {v.dim} | `{v.weights.repo or v.weights.url}` `{v.weights.filename}` "
-            f"| {size_text(v.weights)} | {', '.join(pins) or 'nothing yet'} |"
+            f"| {name} | {v.dim} | {where} | {size_text(v.weights)} | {pinned_by(v.weights)} |"
         )
     return "\n".join(rows)
 
@@ -144,27 +192,28 @@ def _options(spec: ModelSpec) -> str:
         return "None."
     rows = ["| option | default | meaning |", "| --- | --- | --- |"]
     for o in spec.options:
-        allowed = f" One of {', '.join(map(str, o.choices))}." if o.choices else ""
-        rows.append(f"| `{o.name}` | {o.default} | {o.meaning}.{allowed} |")
+        allowed = f"; one of {', '.join(map(str, o.choices))}" if o.choices else ""
+        rows.append(f"| `{o.name}` | {o.default} | {o.meaning}{allowed} |")
     return "\n".join(rows)
-
-
-def _time(spec: ModelSpec) -> str:
-    return {
-        "single": "one composite of the window",
-        "months": f"calendar months, at most {spec.cadence.frames}",
-        "equal": f"{spec.cadence.frames} bin(s) of equal length",
-        "none": "none",
-    }[spec.cadence.kind]
 
 
 def _fidelity(spec: ModelSpec) -> str:
     recorded = json.loads(FIDELITY.read_text()).get(spec.id) if FIDELITY.exists() else None
     if not recorded:
         return "No authors' weights exist to compare with; the tests hold stored values."
-    rows = ["Largest difference from what the authors' code gives, over all outputs of a case:", ""]
-    rows += ["| case | largest difference |", "| --- | --- |"]
-    rows += [f"| {name} | {value:.1e} |" for name, value in sorted(recorded.items())]
+    rows = [
+        "What this implementation gives against what the authors' code gave on the same weights "
+        "and inputs: the largest difference over all outputs of a case, and the share of the "
+        "allowed difference that it takes (relative 2e-5 plus absolute 4e-5, unless the case says "
+        "otherwise). Stored values have six decimals, so 5.0e-07 is the least that can show.",
+        "",
+        "| case | largest difference | of the allowed |",
+        "| --- | --- | --- |",
+    ]
+    rows += [
+        f"| {name} | {one['difference']:.1e} | {one['share']:.1%} |"
+        for name, one in sorted(recorded.items())
+    ]
     return "\n".join(rows)
 
 
@@ -173,4 +222,6 @@ if __name__ == "__main__":
         measure()
     for path, text in pages().items():
         path.write_text(text)
-        print(path.relative_to(DOCS.parent))
+        print(path.relative_to(ROOT))
+    pictures(DOCS / "assets")
+    print(*(f"docs/assets/{name}" for name in PICTURES), sep="\n")
