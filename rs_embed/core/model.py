@@ -370,10 +370,21 @@ def _sized(
     options: Mapping[str, Scalar],
     choice: ModelChoice,
 ) -> Outcome[Model]:
-    chosen = {o.sets: options[o.name] for o in spec.options if o.sets and options[o.name]}
-    token = int(chosen.get("token_px") or variant.token_px or spec.token_px)
-    window = int(chosen.get("window_px") or variant.window_px or spec.window_px)
-    frames = int(chosen.get("frames") or spec.cadence.frames)
+    setting = {option.sets: option for option in spec.options if option.sets}
+
+    def size(name: Literal["window_px", "token_px", "frames"], own: int | None, all_: int) -> int:
+        """What the caller gave, else the variant's own, else the option's default, else all's."""
+        option = setting.get(name)
+        given = choice.options.get(option.name) if option else None
+        return int(given or own or (option.default if option else None) or all_)
+
+    token = size("token_px", variant.token_px, spec.token_px)
+    window = size("window_px", variant.window_px, spec.window_px)
+    frames = size("frames", None, spec.cadence.frames)
+    sizes = {"token_px": token, "window_px": window, "frames": frames}
+    # The description tells what was used, a variant's own size too.
+    told = {option.name: sizes[name] for name, option in setting.items()}
+    options = MappingProxyType({**options, **told})
     if window % token or window < token:
         return Failure(
             ModelError(
