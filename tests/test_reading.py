@@ -17,6 +17,7 @@ from rs_embed.core.bands import match_bands
 from rs_embed.core.errors import SpecError
 from rs_embed.core.grid import Grid
 from rs_embed.core.result import unwrap_or_raise
+from rs_embed.core.units import check_convertible
 from rs_embed.notices import RsEmbedWarning, forget
 from rs_embed.rasters import Raster, content_of
 from rs_embed.reading import read_xarray
@@ -318,6 +319,19 @@ class TestUnits:
             assert read(masked).units == ("reflectance_x10000",) * 2
         masked.encoding["scale_factor"] = 1e-4
         assert "units='reflectance'" in problem(masked)
+
+    def test_a_classification_beside_bands_needs_no_units(self):
+        ds = make(("B2", "B4"), dtype="uint16", units="").to_dataset("band")
+        ds["scl"] = ds["B2"].astype("uint8")
+        forget()
+        with pytest.warns(RsEmbedWarning):
+            raster = read(ds)
+        assert raster.units == ("reflectance_x10000",) * 2 + ("undeclared",)
+        assert raster.notes["units_undeclared"] == ["scl"]
+        outcome = check_convertible(("scl",), raster.units[2:], ("reflectance",))
+        assert "units=" in str(outcome.failure())
+        assert read(ds, units={"scl": "class"}).units[2] == "class"
+        assert "scl" in problem(ds[["scl"]])
 
     def test_declared_units_warn_of_nothing(self):
         forget()

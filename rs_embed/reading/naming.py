@@ -17,7 +17,8 @@ from rs_embed.core.units import MEANINGS, check_units
 from rs_embed.notices import warn_once
 from rs_embed.reading.layout import Layout
 
-_PLAIN = "1"
+UNDECLARED = "undeclared"
+_X10000 = "reflectance_x10000"
 
 
 def band_names(
@@ -53,7 +54,8 @@ def band_units(
 
     ``units`` holds; else ``attrs["rs_embed_units"]`` or ``attrs["units"]`` where it is one of
     `rs_embed.core.units.MEANINGS`; else 16-bit integers with Sentinel-2 band names are
-    reflectance_x10000, told by a warning. Fails with SpecError for all else.
+    reflectance_x10000, told by a warning. A layer that is no band (a scene classification) beside
+    bands stays "undeclared", which no model takes. Fails with SpecError for all else.
     """
     arrays = [array for array in layout.arrays for _ in range(_bands_in(layout, array))]
     stray = [] if units is None or isinstance(units, str) else _stray(units, names)
@@ -61,26 +63,30 @@ def band_units(
         return Failure(
             SpecError(f"units= names {', '.join(stray)}; the array has {', '.join(names)}")
         )
-    found = [_given(units, name) or _stated(a) for name, a in zip(names, arrays, strict=True)]
-    assumed = is_sentinel2(names) and all(_digital_numbers(array) for array in arrays)
-    # A bare "1" is what loaders write for want of knowledge; it says nothing of a scale.
-    undeclared = [i for i, unit in enumerate(found) if unit is None or (assumed and unit == _PLAIN)]
-    undeclared = [i for i in undeclared if _given(units, names[i]) is None]
-    if undeclared and not assumed:
-        return Failure(_undeclared([names[i] for i in undeclared], arrays[undeclared[0]]))
+    full = [
+        _given(units, name) or _stated(name, array)
+        for name, array in zip(names, arrays, strict=True)
+    ]
+    assumed = [i for i, unit in enumerate(full) if not unit and _numbers_of(names[i], arrays[i])]
+    beside = [i for i, unit in enumerate(full) if not unit and not _is_band(names[i])]
+    unknown = [i for i, unit in enumerate(full) if not unit and i not in assumed]
+    if unknown and (unknown != beside or not any(map(_is_band, names))):
+        return Failure(_undeclared([names[i] for i in unknown], arrays[unknown[0]]))
     notes: dict[str, Any] = {}
-    if undeclared:
+    if assumed:
         warn_once(
             "units_assumed",
             "16-bit integers with Sentinel-2 band names and no units are taken as "
             "reflectance_x10000; say so with units='reflectance_x10000', or "
             "units='s2_dn_offset1000' for raw numbers since processing baseline 04.00",
         )
-        notes["units_assumed"] = "reflectance_x10000"
-    full = [unit or "reflectance_x10000" for unit in found]
-    for i in undeclared:
-        full[i] = "reflectance_x10000"
-    return collect(check_units(unit) for unit in full).map(lambda ok: (ok, notes))
+        notes["units_assumed"] = _X10000
+    if beside:
+        notes["units_undeclared"] = [names[i] for i in beside]
+    known = [unit or (_X10000 if i in assumed else None) for i, unit in enumerate(full)]
+    return collect(Success(UNDECLARED) if u is None else check_units(u) for u in known).map(
+        lambda ok: (ok, notes)
+    )
 
 
 def _bands_in(layout: Layout, array: xr.DataArray) -> int:
@@ -157,12 +163,20 @@ def _stray(units: Mapping[str, str], names: Sequence[str]) -> list[str]:
     return [str(key) for key in units if common_name(str(key)) not in known]
 
 
-def _stated(array: xr.DataArray) -> str | None:
+def _stated(name: str, array: xr.DataArray) -> str | None:
     for key in ("rs_embed_units", "units"):
         value = array.attrs.get(key)
+        # A bare "1" is what loaders write for want of knowledge; it says nothing of a scale.
+        if value == "1" and _numbers_of(name, array):
+            continue
         if isinstance(value, str) and value in MEANINGS:
             return value
     return None
+
+
+def _numbers_of(name: str, array: xr.DataArray) -> bool:
+    """Whether a band looks like Sentinel-2's own digital numbers."""
+    return is_sentinel2((name,)) and _digital_numbers(array)
 
 
 def _digital_numbers(array: xr.DataArray) -> bool:
