@@ -54,18 +54,27 @@ def finish(
         return Failure(nothing_valid(str(extra.get("collection", "the region"))))
     meta = describe(planned, field, output, extra)
     if output.mode == "pooled":
-        return Success(Embedding(pool(field, output.pooling), meta))
+        return Success(Embedding(_scaled(planned, pool(field, output.pooling)), meta))
     _say_windows_show(planned)
     grid = cell_grid(planned)
     cells = np.ascontiguousarray(field.cells.transpose(2, 0, 1))
     if output.scale_m != 10:
         cells, grid = resample_cells(cells, grid, float(output.scale_m))
+        cells = _scaled(planned, cells)
         meta["cell_m"] = float(output.scale_m)
         meta["resampled_grid"] = True
     if output.grid_orientation == "native" and flip_rows:
         cells, grid = np.ascontiguousarray(cells[:, ::-1]), grid.flip_rows()
         meta["south_up"] = True
     return Success(Embedding(grid_array(cells, grid, meta), meta))
+
+
+def _scaled(planned: RoiPlan, vectors: np.ndarray) -> np.ndarray:
+    """Means ``(D, ...)`` back at unit length, where the model's option says so."""
+    if not planned.model.options.get("renormalise"):
+        return vectors
+    norm = np.linalg.norm(vectors, axis=0, keepdims=True)
+    return np.asarray(vectors / np.where(norm > 0, norm, 1), dtype=np.float32)
 
 
 def cell_grid(planned: RoiPlan) -> Grid:

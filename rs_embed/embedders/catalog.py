@@ -13,11 +13,11 @@ from returns.result import Failure, Success
 from rs_embed.core.errors import ModelError
 from rs_embed.core.model import Model, ModelChoice, ModelSpec, parse_choice, resolve
 from rs_embed.core.result import Outcome, caused
-from rs_embed.embedders import galileo, mosaiks, prithvi, remoteclip
+from rs_embed.embedders import galileo, gse_annual, mosaiks, prithvi, remoteclip
 from rs_embed.notices import warn_once
 
 ENTRY_POINTS = "rs_embed.models"
-_BUILT_IN = (galileo.SPEC, mosaiks.SPEC, prithvi.SPEC, remoteclip.SPEC)
+_BUILT_IN = (galileo.SPEC, gse_annual.SPEC, mosaiks.SPEC, prithvi.SPEC, remoteclip.SPEC)
 _REGISTERED: dict[str, ModelSpec] = {spec.id: spec for spec in _BUILT_IN}
 _PLUGGED = False
 _PLUGGING = threading.RLock()
