@@ -33,4 +33,5 @@ def find_frames(layout: Layout) -> Outcome[tuple[Frame, ...]]:
             )
         )
     days = np.atleast_1d(coord.values).astype("datetime64[D]")
-    return Success(tuple((str(day), str(day + 1)) for day in days))
+    following = days + np.timedelta64(1, "D")
+    return Success(tuple((str(a), str(b)) for a, b in zip(days, following, strict=True)))
