@@ -17,7 +17,7 @@ FLOORS = {
     "reading": 2, "embedders": 2, "describe": 2, "series": 2,
     "providers": 3, "cells": 3, "parity": 3,
     "pipeline": 4, "inspect": 4, "analysis": 4, "clusters": 4,
-    "batch": 5, "findings": 5, "plotting": 5,
+    "batch": 5, "findings": 5, "plotting": 5, "roi": 5,
     "report": 6,
     "arrays": 7, "export": 7,
     "api": 8, "accessors": 8,
@@ -44,6 +44,7 @@ EXITS = {
     "rs_embed.parity": "run(), a function of its own",
     "rs_embed.providers.local": "factories of sources, which raise by contract; sample_scene()",
     "rs_embed.georef": "Embedding.save()",
+    "rs_embed.roi": "a block of a lazy array, which xarray asks for",
 }
 
 
