@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,7 @@ def content_of(raster: Raster) -> str:
     return digest.hexdigest()
 
 
+@lru_cache(maxsize=256)
 def ground_step(grid: Grid) -> float:
     """Metres on the ground of one pixel at the middle of a grid: geometric mean of both sides."""
     from pyproj import Geod

@@ -18,6 +18,7 @@ from rs_embed.core.patch import Frame, Patch
 from rs_embed.core.plan import FetchPlan, Source
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import SensorSpec
+from rs_embed.core.times import median
 from rs_embed.core.units import check_convertible
 from rs_embed.providers.files import open_path, open_source
 from rs_embed.rasters import Raster
@@ -216,11 +217,7 @@ def composite(dates: np.ndarray, how: str) -> np.ndarray:
         for later in dates[1:]:
             np.copyto(out, later, where=np.isfinite(later))
         return out
-    ordered = np.sort(dates, axis=0)  # NaN last
-    count = np.isfinite(dates).sum(axis=0)[None]
-    low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=0)[0]
-    high = np.take_along_axis(ordered, np.minimum(count // 2, len(dates) - 1), axis=0)[0]
-    return np.asarray((low + high) / 2)
+    return median(dates)
 
 
 def _overlap(source: Grid, target: Grid) -> bool:
