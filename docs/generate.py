@@ -16,7 +16,9 @@ from pathlib import Path
 
 from rs_embed.cli.pages import (
     band_count,
+    bands_text,
     default_variant,
+    is_product,
     pinned_by,
     size_text,
     time_text,
@@ -81,7 +83,7 @@ def index_page(specs: list[ModelSpec]) -> str:
 def models_table(specs: list[ModelSpec], folder: str) -> str:
     """One row a model."""
     rows = [
-        "| model | variants | bands | pixel | window | cell | features | weights |",
+        "| model | variants | bands | pixel | window | cell | features | licence of weights |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for spec in specs:
@@ -90,41 +92,20 @@ def models_table(specs: list[ModelSpec], folder: str) -> str:
         token = default.token_px or spec.token_px
         rows.append(
             f"| [{spec.id}]({folder}{spec.id}.md) | {names} | {band_count(spec)} "
-            f"| {spec.scale_m:g} m | {default.window_px or spec.window_px} px "
-            f"| {token * spec.scale_m:g} m | {default.dim} "
-            f"| {default.weights.licence if default.weights else 'none needed'} |"
+            f"| {spec.scale_m:g}&nbsp;m | {default.window_px or spec.window_px}&nbsp;px "
+            f"| {token * spec.scale_m:g}&nbsp;m | {default.dim} "
+            f"| {_licence(spec)} |"
         )
     return "\n".join(rows)
 
 
 def model_page(spec: ModelSpec) -> str:
     """The page of a model: facts from its spec, then notes, then fidelity."""
-    default = default_variant(spec)
-    token = default.token_px or spec.token_px
-    vector = (
-        f'`pooling="model"` is the authors\' own image-level vector: {spec.image_vector}.'
-        if spec.image_vector
-        else 'The authors define no image-level vector, so `pooling="model"` is an error.'
-    )
-    parts = [
-        f"# {spec.id}",
-        f"**{spec.title}.** {spec.summary}",
-        f'On an array: `da.rsembed.embed("{spec.id}")`. At a place: '
-        f'`get_embedding("{spec.id}", spatial=…, temporal=…)`. In a shell: '
-        f"`rs-embed embed scene.tif -m {spec.id}`."
-        + (f" Also called {', '.join(f'`{a}`' for a in spec.aliases)}." if spec.aliases else ""),
-        "## Input",
-        _inputs(spec),
-        f"Pixels of {spec.scale_m:g} m in windows of {default.window_px or spec.window_px} px; a "
-        f"token covers {token} px, {token * spec.scale_m:g} m. Time: {time_text(spec)}.",
-        "## Variants",
-        _variants(spec),
-        "## Options",
-        _options(spec),
-        "## Output",
-        f"A grid `(feature, y, x)` of {default.dim} features, a cell of {token * spec.scale_m:g} "
-        f"m; pooled is the mean (or maximum) over the valid cells. {vector}",
-    ]
+    parts = [f"# {spec.id}", f"**{spec.title}.** {spec.summary}", _doors(spec)]
+    parts += ["## Input", _inputs(spec), _pixels(spec)]
+    if not is_product(spec):
+        parts += ["## Variants", _variants(spec)]
+    parts += ["## Options", _options(spec), "## Output", _output(spec)]
     if spec.own_rules:
         rules = "\n".join(f"- {rule}" for rule in spec.own_rules)
         parts += ["## Where the authors are silent", f"Told in `meta['own_rules']`:\n\n{rules}"]
@@ -133,7 +114,7 @@ def model_page(spec: ModelSpec) -> str:
         parts.append(notes.read_text().strip())
     parts += ["## Fidelity", _fidelity(spec), "## Licence and citation"]
     links = "\n".join(f"- <{link}>" for link in spec.links)
-    parts.append(f"Licence: {spec.licence}.\n\n{spec.citation}\n\n{links}")
+    parts.append(f"Licence: {spec.licence.rstrip('.')}.\n\n{spec.citation}\n\n{links}")
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 
 
@@ -159,6 +140,50 @@ def _between(text: str, mark: str, inside: str) -> str:
     return f"{before}{start}{inside}\n{end}{after}"
 
 
+def _licence(spec: ModelSpec) -> str:
+    weights = default_variant(spec).weights
+    if is_product(spec):
+        return spec.licence.partition(";")[0]
+    return weights.licence if weights else "none needed"
+
+
+def _doors(spec: ModelSpec) -> str:
+    also = ", ".join(f"`{alias}`" for alias in spec.aliases)
+    place = f'`get_embedding("{spec.id}", spatial=…, temporal=…)`'
+    text = (
+        f"At a place: {place}."
+        if is_product(spec)
+        else f'On an array: `da.rsembed.embed("{spec.id}")`. At a place: {place}. '
+        f"In a shell: `rs-embed embed scene.tif -m {spec.id}`."
+    )
+    return text + (f" Also called {also}." if also else "")
+
+
+def _pixels(spec: ModelSpec) -> str:
+    default = default_variant(spec)
+    token = default.token_px or spec.token_px
+    if is_product(spec):
+        return f"A cell is one of its pixels of {spec.scale_m:g} m, taken as it is."
+    return (
+        f"Pixels of {spec.scale_m:g} m in windows of {default.window_px or spec.window_px} px; a "
+        f"token covers {token} px, {token * spec.scale_m:g} m. Time: {time_text(spec)}."
+    )
+
+
+def _output(spec: ModelSpec) -> str:
+    default = default_variant(spec)
+    token = default.token_px or spec.token_px
+    vector = (
+        f'`pooling="model"` is the authors\' own image-level vector: {spec.image_vector}.'
+        if spec.image_vector
+        else 'There is no image-level vector of the authors, so `pooling="model"` is an error.'
+    )
+    return (
+        f"A grid `(feature, y, x)` of {default.dim} features, a cell of {token * spec.scale_m:g} "
+        f"m; pooled is the mean (or maximum) over the valid cells. {vector}"
+    )
+
+
 def _inputs(spec: ModelSpec) -> str:
     rows = ["| modality | input | bands | units | collection |", "| --- | --- | --- | --- | --- |"]
     for i, (name, items) in enumerate(spec.modalities.items()):
@@ -169,7 +194,7 @@ def _inputs(spec: ModelSpec) -> str:
 def _input_row(name: str, item: InputSpec) -> str:
     kind = " (optional)" if item.optional else ""
     where = f"`{item.collection}`" if item.collection else "—"
-    return f"| {name} | {item.name}{kind} | {', '.join(item.bands)} | {item.units} | {where} |"
+    return f"| {name} | {item.name}{kind} | {bands_text(item.bands)} | {item.units} | {where} |"
 
 
 def _variants(spec: ModelSpec) -> str:
@@ -180,7 +205,7 @@ def _variants(spec: ModelSpec) -> str:
         if v.weights is None:
             rows.append(f"| {name} | {v.dim} | none needed | | |")
             continue
-        where = f"`{v.weights.repo or v.weights.url}` `{v.weights.filename}`"
+        where = f"`{v.weights.repo or v.weights.url}`<br>`{v.weights.filename}`"
         rows.append(
             f"| {name} | {v.dim} | {where} | {size_text(v.weights)} | {pinned_by(v.weights)} |"
         )
@@ -199,13 +224,18 @@ def _options(spec: ModelSpec) -> str:
 
 def _fidelity(spec: ModelSpec) -> str:
     recorded = json.loads(FIDELITY.read_text()).get(spec.id) if FIDELITY.exists() else None
+    if is_product(spec):
+        return "Nothing is computed: the product's own numbers are handed on as they are."
     if not recorded:
-        return "No authors' weights exist to compare with; the tests hold stored values."
+        return (
+            "The authors published no weights to compare with; the tests hold the model to its "
+            "definition, written a second time, and to stored values."
+        )
     rows = [
         "What this implementation gives against what the authors' code gave on the same weights "
         "and inputs: the largest difference over all outputs of a case, and the share of the "
         "allowed difference that it takes (relative 2e-5 plus absolute 4e-5, unless the case says "
-        "otherwise). Stored values have six decimals, so 5.0e-07 is the least that can show.",
+        "otherwise). Stored values have seven digits: what is left at 5e-07 is their rounding.",
         "",
         "| case | largest difference | of the allowed |",
         "| --- | --- | --- |",

@@ -64,3 +64,10 @@ def test_links_between_pages_exist():
             if not target.startswith("http") and not (page.parent / target).exists():
                 broken.append(f"{page.relative_to(ROOT)}: {target}")
     assert not broken
+
+
+def test_every_page_is_in_the_menu():
+    """mkdocs builds a page that no menu names without a word."""
+    menu = (ROOT / "mkdocs.yml").read_text()
+    pages = [p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")]
+    assert not [p for p in pages if not p.endswith(".notes.md") and f"{p}\n" not in menu + "\n"]

@@ -106,7 +106,20 @@ def time_text(spec: ModelSpec) -> str:
 def input_text(item: InputSpec) -> str:
     """One kind of imagery in a line."""
     where = f", from {item.collection}" if item.collection else ""
-    return f"{item.name}: {', '.join(item.bands)} in {item.units}{where}"
+    units = "" if item.units == "1" else f" in {item.units}"
+    return f"{item.name}: {bands_text(item.bands)}{units}{where}"
+
+
+def bands_text(bands: tuple[str, ...]) -> str:
+    """The names of bands; of many, the first and the last."""
+    if len(bands) > 20:
+        return f"{bands[0]} to {bands[-1]} ({len(bands)})"
+    return ", ".join(bands)
+
+
+def is_product(spec: ModelSpec) -> bool:
+    """Whether published vectors are read and nothing is computed."""
+    return spec.build is None
 
 
 def option_text(option: Option) -> str:
@@ -145,5 +158,5 @@ def _models_row(spec: ModelSpec) -> tuple[str, ...]:
         f"{default.window_px or spec.window_px} px",
         f"{token * spec.scale_m:g} m",
         str(default.dim),
-        "torch" if spec.device else "numpy",
+        "a product" if is_product(spec) else "torch" if spec.device else "numpy",
     )
