@@ -17,7 +17,7 @@ from rs_embed.core.bands import match_bands
 from rs_embed.core.errors import ModelError
 from rs_embed.core.field import Canvas, Field, nothing_valid
 from rs_embed.core.model import Model, ModelChoice
-from rs_embed.core.patch import Patch, in_units, stack_patches
+from rs_embed.core.patch import Patch, any_valid, in_units, stack_patches
 from rs_embed.core.plan import FetchPlan, InputPrep, RoiPlan, plan_roi
 from rs_embed.core.prepare import Read, Valid, Windows, padded, valid_tokens
 from rs_embed.core.resample import resize
@@ -114,7 +114,7 @@ def job(planned: RoiPlan, patch: Patch) -> Outcome[Job]:
     Fails with ProviderError where no pixel of the patch is valid, with ModelError where it lacks
     a band of the model, with SpecError where its units cannot become the model's.
     """
-    if not np.isfinite(patch.data).any():
+    if not any_valid(patch.data):
         return Failure(nothing_valid(_names(planned.fetches)))
     model = planned.model
     return _band_places(planned, patch.bands).bind(
@@ -142,7 +142,9 @@ def _empty_frames(model: Model, patch: Patch, places: tuple[int, ...]) -> int:
     """How many frames have no valid pixel in any band that has time."""
     dated = [not item.static for item in model.inputs for _ in item.bands]
     timed = [place for place, has_time in zip(places, dated, strict=True) if has_time]
-    return sum(not np.isfinite(step[timed]).any() for step in patch.data) if patch.frames else 0
+    if not patch.frames:
+        return 0
+    return sum(not any(any_valid(step[i]) for i in timed) for step in patch.data)
 
 
 def windows(ready: Job) -> Iterator[Windows]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from rs_embed.core.errors import ProviderError, RsEmbedError
 from rs_embed.core.windows import Axis, Tiling
+
+_FEATURES = 16  # looked at together
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ def seam_ratio(cells: np.ndarray, tiling: Tiling) -> float | None:
     across: list[np.ndarray] = []
     inside: list[np.ndarray] = []
     for axis, windows in ((0, tiling.rows), (1, tiling.cols)):
-        step = np.linalg.norm(np.diff(cells, axis=axis), axis=-1)
+        step = _step(cells, axis)
         border = np.zeros(step.shape[axis], dtype=bool)
         border[[f - 1 for f in windows.firsts if 0 < f <= len(border)]] = True
         steps = np.moveaxis(step, axis, 0)
@@ -128,28 +131,37 @@ def place_share(cells: np.ndarray, tiling: Tiling) -> float | None:
     The variance of the means of each place over all windows, by the whole variance. With overlap
     the place is counted modulo the stride. None with a single window or no variance.
     """
-    flat = cells.reshape(-1, cells.shape[-1]).astype(np.float64)
-    valid = np.isfinite(flat[:, 0])
+    valid = np.isfinite(cells[..., 0]).ravel()
     period = tiling.tokens_per_window // max(1, tiling.overlap)
-    height, width = tiling.cells
     if min(len(tiling), valid.sum()) < 2:
         return None
     rows, cols = np.meshgrid(
         _places(tiling.rows, tiling, period), _places(tiling.cols, tiling, period), indexing="ij"
     )
-    place = (rows * tiling.tokens_per_window + cols).reshape(height * width)[valid]
-    flat = flat[valid]
-    spread = ((flat - flat.mean(axis=0)) ** 2).sum()
-    if spread == 0:
-        return None
-    count = np.bincount(place)
+    place = (rows * tiling.tokens_per_window + cols).ravel()[valid]
     order = np.argsort(place, kind="stable")
-    edges = np.concatenate([[0], np.cumsum(count)[:-1]])
-    used = count > 0
-    sums = np.add.reduceat(flat[order], edges[used], axis=0)
-    means = sums / count[used][:, None]
-    between = (count[used][:, None] * (means - flat.mean(axis=0)) ** 2).sum()
-    return float(between / spread)
+    _, edges, count = np.unique(place[order], return_index=True, return_counts=True)
+    spread = between = 0.0
+    for part in _feature_blocks(cells):
+        flat = part.reshape(len(valid), -1)[valid].astype(np.float64)
+        flat -= flat.mean(axis=0)
+        spread += float((flat**2).sum())
+        means = np.add.reduceat(flat[order], edges, axis=0) / count[:, None]
+        between += float((count[:, None] * means**2).sum())
+    return between / spread if spread else None
+
+
+def _feature_blocks(cells: np.ndarray) -> Iterator[np.ndarray]:
+    """A few features of every cell at a time, so that no work takes another grid's memory."""
+    for start in range(0, cells.shape[-1], _FEATURES):
+        yield cells[..., start : start + _FEATURES]
+
+
+def _step(cells: np.ndarray, axis: int) -> np.ndarray:
+    """Distance between neighbouring cells along an axis."""
+    parts = (np.diff(part, axis=axis) for part in _feature_blocks(cells))
+    squares = sum(np.square(part).sum(axis=-1, dtype=np.float64) for part in parts)
+    return np.asarray(np.sqrt(squares))
 
 
 def _places(axis: Axis, tiling: Tiling, period: int) -> np.ndarray:

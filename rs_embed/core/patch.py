@@ -60,6 +60,12 @@ class Patch:
         return replace(self, data=data, bands=bands, units=tuple(units))
 
 
+def any_valid(data: np.ndarray, rows: int = 64) -> bool:
+    """Whether any value of ``(..., H, W)`` is there; looks at a few rows at a time."""
+    starts = range(0, data.shape[-2], rows)
+    return any(bool(np.isfinite(data[..., i : i + rows, :]).any()) for i in starts)
+
+
 def in_units(
     data: np.ndarray, given: Sequence[str], indices: Sequence[int], wanted: Sequence[str]
 ) -> np.ndarray:

@@ -189,3 +189,22 @@ def test_place_share_leaves_missing_cells_out():
     cells[:5, :7] = np.nan
     assert place_share(cells, tiling) == pytest.approx(1.0)
     assert np.isfinite(seam_ratio(cells, tiling))
+
+
+def test_many_features_are_looked_at_in_parts():
+    tiling = tile((128, 128), 32, 4)
+    cells = grid_of((32, 32), 50)
+    cells += 0.3 * np.tile(np.random.default_rng(1).normal(size=(8, 8, 50)), (4, 4, 1))
+    cells[3, 4] = np.nan
+    valid = np.isfinite(cells[..., 0])
+    place = np.add.outer(np.arange(32) % 8 * 8, np.arange(32) % 8)[valid]
+    flat = cells[valid].astype(np.float64)
+    means = np.array([flat[place == p].mean(axis=0) for p in place])
+    wanted = ((means - flat.mean(axis=0)) ** 2).sum() / ((flat - flat.mean(axis=0)) ** 2).sum()
+    assert place_share(cells, tiling) == pytest.approx(wanted)
+    down = np.linalg.norm(np.diff(cells.astype(np.float64), axis=0), axis=-1)
+    right = np.linalg.norm(np.diff(cells.astype(np.float64), axis=1), axis=-1)
+    seam = np.arange(31) % 8 == 7
+    over = np.nanmean(np.concatenate([down[seam].ravel(), right[:, seam].ravel()]))
+    within = np.nanmean(np.concatenate([down[~seam].ravel(), right[:, ~seam].ravel()]))
+    assert seam_ratio(cells, tiling) == pytest.approx(over / within, rel=1e-5)

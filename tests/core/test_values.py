@@ -13,7 +13,7 @@ from returns.result import Failure, Success
 from rs_embed.core import registry
 from rs_embed.core.errors import ModelError, ProviderError, RsEmbedError, SpecError
 from rs_embed.core.grid import Grid
-from rs_embed.core.patch import Patch, in_units, stack_patches
+from rs_embed.core.patch import Patch, any_valid, in_units, stack_patches
 from rs_embed.core.prepare import valid_tokens
 from rs_embed.core.result import caused, collect, unwrap_or_raise
 
@@ -158,3 +158,14 @@ def test_tokens_with_a_pixel():
     found = valid_tokens(pixels, 4)
     np.testing.assert_array_equal(found.tokens, [[[False, True], [True, True]]])
     assert found.missing == pytest.approx((6 * 16 + 16) / pixels.size)
+
+
+def test_one_valid_value_is_found_wherever_it_is():
+    data = np.full((2, 3, 200, 5), np.nan, dtype=np.float32)
+    assert not any_valid(data)
+    for row in (0, 63, 64, 199):
+        data[1, 2, row, 4] = 0
+        assert any_valid(data)
+        data[1, 2, row, 4] = np.inf
+        assert not any_valid(data)
+        data[1, 2, row, 4] = np.nan
