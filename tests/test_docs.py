@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -71,3 +72,54 @@ def test_every_page_is_in_the_menu():
     menu = (ROOT / "mkdocs.yml").read_text()
     pages = [p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")]
     assert not [p for p in pages if not p.endswith(".notes.md") and f"{p}\n" not in menu + "\n"]
+
+
+def test_the_reference_names_the_whole_face():
+    """Every public name of rs_embed has its entry in docs/api.md."""
+    import rs_embed
+
+    text = (ROOT / "docs" / "api.md").read_text()
+    errors = {"RsEmbedError", "SpecError", "ProviderError", "ModelError"}  # one entry, a module
+    named = set(re.findall(r"^::: \S*\.(\w+)$", text, re.MULTILINE))
+    assert set(rs_embed.__all__) - errors <= named
+    assert "::: rs_embed.core.errors" in text
+
+
+def commands():
+    """Every rs-embed command that a page, a help text or a message of ours shows."""
+    texts = [p.read_text() for p in PAGES]
+    texts += [p.read_text() for p in (ROOT / "rs_embed").rglob("*.py")]
+    shown = re.findall(r"^(?:\S*bin/)?rs-embed (\S.*)$", "\n".join(texts), re.MULTILINE)
+    shown += re.findall(r"[`(]rs-embed ([^`{}\n]+)`", "\n".join(texts))
+    return sorted({line.partition(" #")[0].partition(" |")[0].strip() for line in shown})
+
+
+@pytest.mark.parametrize("line", commands())
+def test_shown_commands_parse(line):
+    """The command exists and takes the words that are shown; nothing is run."""
+    import typer.main
+
+    from rs_embed.cli.app import app
+
+    words = [" " + word if re.match(r"-[\d.]+,", word) else word for word in shlex.split(line)]
+    found = typer.main.get_command(app)
+    context = None
+    while words and hasattr(found, "resolve_command"):
+        context = found.make_context("rs-embed", [], parent=context, resilient_parsing=True)
+        if words[0].startswith("-"):
+            assert any(words[0] in option.opts for option in found.params), words[0]
+            return
+        name, found, words = found.resolve_command(context, words)
+        assert found is not None, name
+    if words:
+        found.make_context(name, words, parent=context)
+
+
+def test_the_map_names_every_module():
+    """docs/architecture.md tells where a line belongs, so every module has its place there."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    drawn = set(re.findall(r"\w+", text[text.index("```text") : text.index("Imports run one way")]))
+    package = ROOT / "rs_embed"
+    modules = {p.stem for folder in (package, package / "core") for p in folder.glob("*.py")}
+    packages = {p.parent.name for p in package.glob("*/__init__.py")} - {"data"}
+    assert modules | packages <= drawn | {"__init__", "__main__"}
