@@ -207,6 +207,8 @@ def test_check_tells_problems_by_exit_code(call, scene, tmp_path):
     out, _ = call("check", scene, "-m", "prithvi", "--units", DN, code=1)
     assert "not ready" in out
     assert "B8A" in out
+    _, err = call("embed", scene, "-m", "prithvi", "--units", DN, "-o", tmp_path / "x.nc", code=1)
+    assert err.rstrip().endswith("(in a shell: --bands WANTED=HAVE)")
     out, _ = call("check", scene, "-m", "prithvi", "--units", DN, "--bands", "B8A=B8")
     assert "B8A = B8" in out
 
@@ -230,6 +232,7 @@ def test_check_tells_problems_by_exit_code(call, scene, tmp_path):
         (("embed", "x.tif", "-m", "mosaiks", "--backend", "gee"), "LON,LAT"),
         (("embed", "1,2", "-m", "mosaiks", "--backend", "moon"), "sample"),
         (("embed", "1,2", "-m", "mosaiks", "--backend", "sample"), "outside the source"),
+        (("embed", "1,2", "-m", "mosaiks", "--backend", "memory"), "--start and --end"),
         (("verify", "mosaiks"), "mosaiks"),
         (("verify", "galileo", "--fixtures", "/nowhere"), "--fixtures"),
     ],
@@ -396,9 +399,30 @@ def test_completion_scripts_and_answers(shell):
 # A hub on this machine
 
 
+def toy_program(record):
+    """``rs-embed`` with one more model in its catalogue, whose weights are the record's."""
+    program = (
+        "from dataclasses import replace\n"
+        "from rs_embed.core.model import Variant, WeightRecord\n"
+        "from rs_embed.embedders import mosaiks\n"
+        "from rs_embed.embedders.catalog import add_model\n"
+        f"one = Variant('one', 8, weights=WeightRecord(**{record!r}))\n"
+        "add_model(replace(mosaiks.SPEC, id='toy', variants=(one,), default_variant='one'))\n"
+        "from rs_embed.cli import main; main()\n"
+    )
+    return [sys.executable, "-c", program]
+
+
+def hub_environment(served, paths, home):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGINGFACE_"))}
+    local = "127.0.0.1,localhost"
+    own = {"HF_ENDPOINT": served.url, "HF_HOME": str(home), "TERM": "xterm"}
+    return kept | paths | own | {"NO_PROXY": local, "no_proxy": local}
+
+
 @pytest.fixture
-def hub(monkeypatch):
-    """A hub that serves one small file of weights, and a program whose catalogue points at it."""
+def hub():
+    """A hub with a small file and one that says it is huge; a program that wants the first."""
     from tests.hub import CHECKOUT, serve
 
     body = bytes(range(256)) * 4096
@@ -407,26 +431,14 @@ def hub(monkeypatch):
         "filename": "lfs/net.bin", "repo": "own/net", "revision": commit,
         "sha256": hashlib.sha256(body).hexdigest(), "size": len(body), "licence": "MIT",
     }  # fmt: skip
-    program = (
-        "import sys; from dataclasses import replace\n"
-        "from rs_embed.core.model import Variant, WeightRecord\n"
-        "from rs_embed.embedders import mosaiks\n"
-        "from rs_embed.embedders.catalog import add_model\n"
-        f"one = Variant('one', 8, weights=WeightRecord(**{record!r}))\n"
-        "add_model(replace(mosaiks.SPEC, id='toy', variants=(one,), default_variant='one'))\n"
-        "from rs_embed.cli import main; main()\n"
-    )
-    with serve({"own/net/lfs/net.bin": body}, commit=commit) as served:
-        yield served, [sys.executable, "-c", program], {"PYTHONPATH": str(CHECKOUT)}, record
+    files = {"own/net/lfs/net.bin": body, "own/net/lfs/huge.bin": body[:4096]}
+    with serve(files, commit=commit) as served:
+        yield served, toy_program(record), {"PYTHONPATH": str(CHECKOUT)}, record
 
 
 def test_weights_are_fetched_listed_and_verified(hub, tmp_path):
     served, program, paths, record = hub
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "HUGGINGFACE_"))}
-    env = kept | paths | {
-        "HF_ENDPOINT": served.url, "HF_HOME": str(tmp_path), "TERM": "xterm",
-        "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost",
-    }  # fmt: skip
+    env = hub_environment(served, paths, tmp_path)
 
     def done(*words):
         return subprocess.run(
@@ -461,3 +473,27 @@ def test_weights_are_fetched_listed_and_verified(hub, tmp_path):
     assert damaged.returncode == 1
     assert "damaged" in damaged.stderr
     assert len(damaged.stderr.splitlines()) == 1
+
+
+def test_a_large_download_is_asked_for(hub, tmp_path):
+    """Over 2 GB: a question on a terminal, an error that names --yes in a pipe; nothing fetched."""
+    served, _, paths, _ = hub
+    record = {"filename": "lfs/huge.bin", "repo": "own/net", "revision": "c" * 40}
+    program = toy_program(record)
+    env = hub_environment(served, paths, tmp_path)
+    piped = subprocess.run(
+        [*program, "weights", "fetch", "toy"], env=env, capture_output=True, text=True, timeout=120
+    )
+    assert piped.returncode == 1
+    assert "rs-embed weights fetch toy:one --yes" in piped.stderr
+    child = pexpect.spawn(
+        program[0], [*program[1:], "weights", "fetch", "toy"], env=env, encoding="utf-8",
+        timeout=120, dimensions=(30, 200),
+    )  # fmt: skip
+    child.expect(r"3\.0 GB\. Download it\? \[y/N\] ")
+    child.sendline("n")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 1
+    assert "without consent" in child.before
+    assert not any(line.startswith("GET") and "/blobs/" in line for line in served.requests())

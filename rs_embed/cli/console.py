@@ -14,6 +14,19 @@ from rich.text import Text
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
+SHELL_WORDS = {
+    "temporal": "--start and --end",
+    "bands": "--bands WANTED=HAVE",
+    "units": "--units",
+    "crs": "--crs",
+    "weights": "--weights",
+    "source": "--source",
+    "overlap": "--overlap",
+    "device": "--device",
+    "options": "--option NAME=VALUE",
+}
+"""Keywords of the functions, which errors name, and what they are called here."""
+
 Report = Callable[[int, int], None]
 
 
@@ -93,9 +106,11 @@ def note(text: str) -> None:
 
 
 def fail(text: str) -> None:
-    """The one line of an error."""
+    """The one line of an error; remedies that name keywords are told in words of the shell too."""
     message = " ".join(text.split())
-    err.print(f"error: {message}", markup=False, style="red")
+    words = [word for keyword, word in SHELL_WORDS.items() if f"{keyword}=" in message]
+    said = f" (in a shell: {', '.join(words)})" if words else ""
+    err.print(f"error: {message}{said}", markup=False, style="red")
 
 
 def show_warnings() -> None:
