@@ -1,6 +1,7 @@
 """Every snippet of the documentation runs, and every generated page is what the catalogue says."""
 
 import importlib.util
+import json
 import re
 import shlex
 import subprocess
@@ -44,6 +45,19 @@ def test_generated_pages_are_fresh():
     spec.loader.exec_module(generate)
     stale = [str(p) for p, text in generate.pages().items() if p.read_text() != text]
     assert not stale, f"run python docs/generate.py: {stale}"
+
+
+def test_every_kept_fixture_stands_on_its_models_page():
+    """`python docs/generate.py --measure` records them."""
+    from rs_embed.parity import DATA
+
+    recorded = json.loads((ROOT / "docs" / "models" / "fidelity.json").read_text())
+    missing = []
+    for path in sorted(DATA.glob("*.json")):
+        model = json.loads(path.read_text())["model"]
+        if path.stem not in recorded.get(model, {}):
+            missing.append(path.stem)
+    assert not missing
 
 
 def test_every_meta_field_is_documented():
