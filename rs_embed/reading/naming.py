@@ -52,10 +52,11 @@ def band_units(
 ) -> Outcome[tuple[tuple[str, ...], dict[str, Any]]]:
     """Units of each band and notes on how they were found.
 
-    ``units`` holds; else ``attrs["rs_embed_units"]`` or ``attrs["units"]`` where it is one of
-    `rs_embed.core.units.MEANINGS`; else 16-bit integers with Sentinel-2 band names are
-    reflectance_x10000, told by a warning. A layer that is no band (a scene classification) beside
-    bands stays "undeclared", which no model takes. Fails with SpecError for all else.
+    ``units`` holds; else the coordinate "band_units"; else ``attrs["rs_embed_units"]`` or
+    ``attrs["units"]`` where it is one of `rs_embed.core.units.MEANINGS`; else 16-bit integers with
+    Sentinel-2 band names are reflectance_x10000, told by a warning. A layer that is no band (a
+    scene classification) beside bands stays "undeclared", which no model takes. Fails with
+    SpecError for all else.
     """
     arrays = [array for array in layout.arrays for _ in range(_bands_in(layout, array))]
     stray = [] if units is None or isinstance(units, str) else _stray(units, names)
@@ -64,8 +65,8 @@ def band_units(
             SpecError(f"units= names {', '.join(stray)}; the array has {', '.join(names)}")
         )
     full = [
-        _given(units, name) or _stated(name, array)
-        for name, array in zip(names, arrays, strict=True)
+        _given(units, name) or beside_it or _stated(name, array)
+        for name, beside_it, array in zip(names, _coordinate(layout, names), arrays, strict=True)
     ]
     assumed = [i for i, unit in enumerate(full) if not unit and _numbers_of(names[i], arrays[i])]
     beside = [i for i, unit in enumerate(full) if not unit and not _is_band(names[i])]
@@ -87,6 +88,15 @@ def band_units(
     return collect(Success(UNDECLARED) if u is None else check_units(u) for u in known).map(
         lambda ok: (ok, notes)
     )
+
+
+def _coordinate(layout: Layout, names: tuple[str, ...]) -> tuple[str | None, ...]:
+    """What the coordinate "band_units" says of each band, as `rs_embed.open_roi` writes it."""
+    coord = layout.obj.coords.get("band_units")
+    if coord is None or coord.size != len(names) or coord.dims not in ((), (layout.band,)):
+        return (None,) * len(names)
+    said = [str(value) for value in coord.values.ravel()]
+    return tuple(unit if unit in MEANINGS else None for unit in said)
 
 
 def _bands_in(layout: Layout, array: xr.DataArray) -> int:
