@@ -29,6 +29,8 @@ from rs_embed.providers.base import Provider, open_provider
 if TYPE_CHECKING:
     import xarray as xr
 
+_BLOCK_PX = 512
+
 
 @dataclass(frozen=True)
 class Roi:
@@ -226,6 +228,8 @@ def _array(provider: Provider, roi: Roi) -> xr.DataArray:
         name="pixels",
     )
     array.encoding["grid_mapping"] = "spatial_ref"
+    # So much is read at once where a reader walks over it: a request a window would be slow.
+    array.encoding["preferred_chunks"] = {"y": _BLOCK_PX, "x": _BLOCK_PX}
     return array if len(roi.frames) > 1 else array.isel(time=0)
 
 

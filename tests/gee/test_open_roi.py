@@ -164,6 +164,15 @@ def test_embedding_it_fetches_what_the_model_needs(server: Server) -> None:
     assert np.array_equal(ours.data.y, theirs.y)
 
 
+def test_embedding_many_windows_takes_no_request_for_each(server: Server) -> None:
+    array = open_roi(PointBuffer(3.6, 41.0, 1280), SUMMER, "mosaiks")
+    array.rsembed.embed("mosaiks")
+    assert sizes(server) == [(256, 256)]
+    server.reset()
+    array.isel(x=slice(0, 128), y=slice(128, None)).rsembed.embed("mosaiks")
+    assert sizes(server) == [(128, 128)]
+
+
 def test_a_band_keeps_its_meaning_under_another_name(server: Server) -> None:
     l30 = SensorSpec("NASA/HLS/HLSL30/v002", ("B5", "B4"), scale_m=30)
     array = open_roi(PLACE, SUMMER, l30)
@@ -172,7 +181,7 @@ def test_a_band_keeps_its_meaning_under_another_name(server: Server) -> None:
 
 
 def test_several_inputs_side_by_side(server: Server) -> None:
-    """Mixed units stand beside each band."""
+    """Mixed units stand beside each band, and the accessor reads them there."""
     choice = ModelChoice("galileo", variant="nano", modality="s2s1")
     when = TemporalSpec.range("2022-06-01", "2022-08-01")
     array = open_roi(PLACE, when, choice)
@@ -182,6 +191,9 @@ def test_several_inputs_side_by_side(server: Server) -> None:
     first = array.isel(time=0).sel(band=["VV", "B2"]).isel(x=slice(0, 2), y=slice(0, 2)).compute()
     assert np.allclose(first.sel(band="VV"), -10, atol=1e-5)
     assert np.allclose(first.sel(band="B2"), 2110)
+    assert array.rsembed.check(choice).ok
+    one = array.isel(time=0, drop=True).sel(band="VV")
+    assert one.rsembed.to_patch().units == ("db",)
 
 
 def test_a_part_without_scenes_is_missing_pixels(server: Server) -> None:
