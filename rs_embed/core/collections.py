@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -373,15 +373,39 @@ def check_sensor_fits(row: Collection, sensor: SensorSpec) -> Outcome[None]:
         )
     if sensor.orbit is not None and row.orbit_property is None:
         return Failure(SpecError(f"{row.id} has no orbit; leave orbit out (it is Sentinel-1's)"))
-    classes = not all(band.averaged != "never" for band in row.pick(sensor.bands))
-    if sensor.resampling == "bilinear" and (classes or not row.bilinear):
+    if sensor.resampling == "bilinear" and not _interpolates(row, sensor.bands):
         return Failure(
             SpecError(
                 f"bands {', '.join(sensor.bands)} of {row.id} cannot be interpolated; use "
                 "resampling='nearest'"
             )
         )
+    stated = {band.units for band in row.pick(sensor.bands)}
+    if sensor.units is not None and stated != {sensor.units}:
+        return Failure(
+            SpecError(
+                f"the units of {row.id} are known ({', '.join(sorted(stated))}), not "
+                f"{sensor.units!r}; leave SensorSpec.units out"
+            )
+        )
     return Success(None)
+
+
+def side_sensor(row: Collection, sensor: SensorSpec, bands: Sequence[str]) -> SensorSpec:
+    """The caller's sensor without what is not meant for a side layer: masks, orbit, resampling.
+
+    For the collection that the sensor is about, `check_sensor_fits` has refused these.
+    """
+    return replace(
+        sensor,
+        cloud_mask=sensor.cloud_mask if sensor.cloud_mask in row.cloud_masks else "none",
+        orbit=sensor.orbit if row.orbit_property else None,
+        resampling=sensor.resampling if _interpolates(row, bands) else "nearest",
+    )
+
+
+def _interpolates(row: Collection, bands: Sequence[str]) -> bool:
+    return row.bilinear and all(band.averaged != "never" for band in row.pick(bands))
 
 
 def check_frames(row: Collection, frames: Sequence[Frame]) -> Outcome[None]:

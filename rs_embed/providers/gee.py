@@ -25,6 +25,7 @@ from rs_embed.core.collections import (
     own_bands,
     own_row,
     serve_bands,
+    side_sensor,
 )
 from rs_embed.core.errors import ModelError, ProviderError, SpecError
 from rs_embed.core.model import InputSpec
@@ -254,7 +255,8 @@ def _from_sensor(row: Collection, item: InputSpec, sensor: SensorSpec) -> Outcom
         own = item.collection_bands if row.id == item.collection else ()
         if own and set(own) <= set(offered):
             return Success(own)
-        return serve_bands(row, item.bands, offered)
+        # What the collection lacks altogether is told before what the sensor leaves out.
+        return serve_bands(row, item.bands).bind(lambda _: serve_bands(row, item.bands, offered))
 
     return (
         own_bands(row, sensor.bands)
@@ -284,7 +286,8 @@ def _source_of(row: Collection, asset: str, bands: tuple[str, ...]) -> Source:
 
 def _query_of(row: Collection, plan: FetchPlan, is_image: bool) -> Query:
     return Query(
-        row, plan.collection, is_image, row.pick(plan.bands), plan.frames, plan.sensor,
+        row, plan.collection, is_image, row.pick(plan.bands), plan.frames,
+        side_sensor(row, plan.sensor, plan.bands),
         plan.grid.hull(), gee_graph.utm_zone_name(plan.grid.crs),
     )  # fmt: skip
 
@@ -298,10 +301,13 @@ def _emptied(plan: FetchPlan, left: Mapping[str, int]) -> str | None:
             "longitude and latitude, or choose another collection"
         )
     if not left["kind"]:
-        orbit = f", orbit {sensor.orbit}" if sensor.orbit else ""
+        row = find_collection(what)
+        own = [f"{c.property} {c.test} {c.value}" for c in row.conditions] if row else []
+        asked = [f"bands {', '.join(plan.bands)}", *own]
+        asked += [f"orbit {sensor.orbit}"] if sensor.orbit else []
         return (
             f"none of the {left['place']} scenes of {what} at this place has what is asked for "
-            f"(filter: bands {', '.join(plan.bands)}{orbit}); choose others"
+            f"(filter: {'; '.join(asked)}); choose other bands, or another collection"
         )
     if not left["dates"]:
         return (

@@ -147,7 +147,7 @@ def _damaged(what: str, cause: BaseException | None = None) -> RsEmbedError:
 def _patch(
     query: Query, plan: FetchPlan, data: np.ndarray, reading: Reading, requests: int
 ) -> Patch:
-    sensor, row = plan.sensor, query.row
+    sensor, row = query.sensor, query.row
     there = np.isfinite(data)
     cloud = row.cloud_property
     meta = {

@@ -261,19 +261,15 @@ def _initialise(settings: Settings) -> Outcome[None]:
     of its list of deprecated assets knows a time-out.
     """
     done: list[Outcome[None]] = []
-    abandoned = threading.Event()
-
-    def start() -> None:
-        done.append(_initialised(settings))
-        if abandoned.is_set():
-            _forget()
-
-    thread = threading.Thread(target=start, name="rs_embed-ee-initialize", daemon=True)
+    thread = threading.Thread(
+        target=lambda: done.append(_initialised(settings)),
+        name="rs_embed-ee-initialize",
+        daemon=True,
+    )
     thread.start()
     thread.join(settings.start_s)
     if done:
         return done[0]
-    abandoned.set()
     return Failure(
         ProviderError(
             f"Earth Engine did not answer within {settings.start_s:g} s; check the connection and "
@@ -293,7 +289,10 @@ def _initialised(settings: Settings) -> Outcome[None]:
     try:
         ee.Initialize(credentials=settings.credentials, url=settings.url, project=settings.project)
     except (ee.EEException, ApiError, GoogleAuthError, OSError, ValueError) as error:
-        _forget()  # else a client without its algorithms would pass for an initialised one
+        # A client without its algorithms would pass for an initialised one. If they are there,
+        # the caller has initialised it while this attempt was failing.
+        if not ee.ApiFunction._api:
+            _forget()
         return Failure(explain(error))
     finally:
         ee.data.setMaxRetries(retries)

@@ -197,7 +197,13 @@ def _described(item: InputSpec, sensor: SensorSpec | None = None):
         ),
         (
             InputSpec("x", ("VV",), "db"),
-            SensorSpec("COPERNICUS/S2_HARMONIZED", ("B4",)), ModelError, "no band VV",
+            SensorSpec("COPERNICUS/S2_HARMONIZED", ("B4",)), ModelError,
+            "COPERNICUS/S2_HARMONIZED has no band VV",
+        ),
+        (
+            InputSpec("x", ("B4",), "reflectance"),
+            SensorSpec("COPERNICUS/S2_HARMONIZED", ("B4",), units="reflectance"), SpecError,
+            "are known (reflectance_x10000)",
         ),
         (
             InputSpec("x", ("B4",), "reflectance"), SensorSpec("MY/C", ("B4",)), SpecError,
@@ -233,6 +239,16 @@ def test_side_layers_keep_their_own_collection_under_a_sensor() -> None:
     source = unwrap_or_raise(_described(dem, sensor))
     assert (source.collection, source.bands) == ("COPERNICUS/DEM/GLO30_2024_1", ("DEM",))
     assert not source.dated
+
+
+def test_side_layers_are_not_masked_by_a_sensor_of_another_kind(server: Server) -> None:
+    more = {"cloud_mask": "scl", "orbit": "ASCENDING", "resampling": "bilinear"}
+    dem = "COPERNICUS/DEM/GLO30_2024_1"
+    patch = fetched(plan(("DEM",), dem, frames=(), grid=square(8, 30), **more))
+    assert np.isfinite(patch.data).all()
+    assert (patch.meta["cloud_mask"], patch.meta["orbit"]) == ("none", None)
+    classes = fetched(plan(("WBM",), dem, frames=(), grid=square(8, 30), **more))
+    assert classes.meta["resampling"] == "nearest"
 
 
 def test_annual_layers_take_whole_years_they_have() -> None:

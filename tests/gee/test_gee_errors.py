@@ -214,9 +214,24 @@ def test_an_answer_that_never_comes(server: Server, untouched: None) -> None:
     while any(t.name == "rs_embed-ee-initialize" for t in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    # What came too late is forgotten, so that the next call starts anew.
-    assert not ee.data.is_initialized()
+    # What came late is there for the next call.
+    assert ee.data.is_initialized()
+    asked = server.counters["requests"]
     assert isinstance(connect(anonymous(server.url)), Success)
+    assert server.counters["requests"] == asked
+
+
+def test_a_late_failure_leaves_the_callers_own_connection(server: Server, untouched: None) -> None:
+    server.fail(Fault("slow", "discovery", 4), Fault("403", "algorithms"))
+    with serve() as own:
+        error = failure(connect(anonymous(server.url, start_s=0.2)))
+        assert error.transient
+        ee.Initialize(AnonymousCredentials(), url=own.url, project="of-my-own")
+        deadline = time.monotonic() + 10
+        while any(t.name == "rs_embed-ee-initialize" for t in threading.enumerate()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert ee.data.is_initialized()
 
 
 @pytest.mark.parametrize("path", ["discovery", "algorithms"])
