@@ -101,7 +101,7 @@ def _part(
     grid = plan.grid.window(part.row, part.col, part.height, part.width).refine(reading.factor)
     names = gee_graph.band_ids(some)
     request = {
-        "expression": gee_graph.pixels(some),
+        "expression": gee_graph.encoded(some),
         "fileFormat": "NPY",
         "grid": gee_graph.grid_request(grid),
     }

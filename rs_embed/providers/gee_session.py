@@ -98,16 +98,13 @@ def compute_pixels(
 ) -> Outcome[T]:
     """What ``read`` makes of the bytes that ``image:computePixels`` answers.
 
-    ``request`` as for ``ee.data.computePixels``. A transient Failure of ``read``, for an answer
-    that was cut short, is tried again like one of the connection.
+    ``request`` is the body that is sent, its expression encoded. A transient Failure of ``read``,
+    for an answer that was cut short, is tried again like one of the connection.
 
     Fails with ProviderError, ``transient`` where the same request may pass later, and with
     `TooMuchError` where a smaller one may pass now.
     """
-    from ee import serializer
-
-    body = {**request, "expression": serializer.encode(request["expression"])}
-    return _sent(lambda: _prepared_call("pixels", body), read, settings)
+    return _sent(lambda: _prepared_call("pixels", request), read, settings)
 
 
 def compute_value(expression: Any, settings: Settings) -> Outcome[Any]:

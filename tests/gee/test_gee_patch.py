@@ -13,6 +13,7 @@ from rs_embed.core.errors import ProviderError, SpecError
 from rs_embed.core.grid import roi_grid
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.core.specs import PointBuffer
+from rs_embed.providers import gee_graph
 from rs_embed.providers.gee import GeeProvider
 from tests.earth_engine import Server
 from tests.gee.catalogue import _native
@@ -280,3 +281,14 @@ def test_crs_of_the_request_is_the_plans(server: Server) -> None:
     }  # fmt: skip
     assert body["fileFormat"] == "NPY"
     assert JUNE == ("2022-06-01", "2022-07-01")
+
+
+@pytest.mark.parametrize("lon", [3.6, 179.9995])
+def test_what_is_sent_is_what_the_client_encodes(server: Server, lon: float) -> None:
+    """Built once for a collection and given its boxes later, or built for the place: the same."""
+    import ee
+
+    grid = unwrap_or_raise(roi_grid(PointBuffer(lon, 0.5, 320), 10))
+    one = plan(("B4", "B3"), grid=grid, cloud_mask="cloud_score_plus")
+    query = unwrap_or_raise(GeeProvider()._query(one))
+    assert gee_graph.encoded(query) == ee.serializer.encode(gee_graph.pixels(query))
