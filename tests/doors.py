@@ -72,6 +72,8 @@ def array_of(choice: ModelChoice, spatial: PointBuffer) -> tuple[xr.DataArray, d
         dims=("time", "band", "y", "x"),
         coords={"band": list(patch.bands), "y": planned.roi.y(), "x": planned.roi.x()},
     ).rio.write_crs(planned.roi.crs)
+    # One pixel alone has no spacing but that of its transform.
+    array = array.rio.write_transform(planned.roi.transform)
     units = dict(zip(patch.bands, patch.units, strict=True))
     if len(patch.frames) < 2:
         return array.isel(time=0), units
