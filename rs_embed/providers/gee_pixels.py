@@ -52,9 +52,12 @@ def read(query: Query, plan: FetchPlan, settings: Settings) -> Outcome[Patch]:
     parts = split(plan.grid.shape, frames, len(query.bands), factor=reading.factor)
     out = np.empty((frames, len(query.bands), *plan.grid.shape), dtype=np.float32)
     sent: list[Part] = []
+    broken: list[RsEmbedError] = []
 
     def bring(part: Part) -> Outcome[None]:
         """One part into its place, in halves where the service cannot do it whole."""
+        if broken:  # what is left of a plan that cannot be had is not asked for
+            return Failure(broken[0])
         sent.append(part)
         found = _part(query, plan, part, reading, settings)
         if isinstance(found, Success):
@@ -64,7 +67,8 @@ def read(query: Query, plan: FetchPlan, settings: Settings) -> Outcome[Patch]:
             return Success(None)
         smaller = halves(part) if isinstance(found.failure(), TooMuchError) else None
         if smaller is None:
-            return found.map(lambda _: None)
+            broken.append(found.failure())
+            return Failure(found.failure())
         return collect(bring(half) for half in smaller).map(lambda _: None)
 
     if len(parts) == 1:

@@ -67,6 +67,18 @@ def test_a_list_of_scenes_that_fails_takes_no_embedding_with_it(server: Server) 
     assert "permission" in told["error"]
 
 
+def test_an_image_id_is_a_collection_of_one(server: Server) -> None:
+    image = f"{S2}/20220611T105631_20220611T105631_T31TEF"
+    ours = get_embedding(
+        "mosaiks", spatial=PLACE, temporal=TemporalSpec.year(2022),
+        sensor=SensorSpec(image, BANDS),
+    )  # fmt: skip
+    day = TemporalSpec.range("2022-06-11", "2022-06-12")
+    assert np.allclose(ours.data, get_embedding("mosaiks", spatial=PLACE, temporal=day).data)
+    assert ours.meta["collection"] == image
+    assert ours.meta["input"]["scenes"][image]["dates"] == ["2022-06-11"]
+
+
 def test_auto_takes_earth_engine(server: Server) -> None:
     embedding = get_embedding("mosaiks", spatial=PLACE, temporal=SUMMER, backend="auto")
     assert embedding.meta["backend"] == "gee"

@@ -91,6 +91,17 @@ def test_a_permanent_fault_is_asked_once_and_names_the_remedy(
     assert server.counters["compute"] == 1
 
 
+def test_a_plan_of_many_tiles_stops_at_a_permanent_fault(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_BYTES", 5 * 100)
+    server.set(latency=0.02)
+    server.fail("403", times=100)
+    error = failure(QUICK.fetch(plan(("B2",), grid=square(64))))
+    assert "permission" in str(error)
+    assert server.counters["compute"] <= gee_session.MAX_IN_FLIGHT  # of 41
+
+
 @pytest.mark.parametrize("kind", ["memory", "timed-out"])
 def test_too_much_for_once_is_asked_for_in_halves(server: Server, kind: str) -> None:
     server.fail(kind)

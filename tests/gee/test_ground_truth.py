@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from pyproj import Geod, Transformer
 
-from rs_embed import PointBuffer, TemporalSpec, get_embedding
+from rs_embed import (
+    PointBuffer,
+    SensorSpec,
+    TemporalSpec,
+    get_embedding,
+    open_roi,
+    sample_scene,
+)
 from rs_embed.core.grid import roi_grid
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.providers.gee_graph import grid_request
@@ -44,6 +51,19 @@ def test_at_the_poles_meta_tells_the_error(server: Server, lat: float) -> None:
     (body,) = requests_of(server)
     measured = max(abs(side / 10 - 1) for side in sides(body["grid"]))
     assert found.meta["scale_error"] == pytest.approx(measured, rel=0.05)
+
+
+def test_a_real_scene_comes_back_bit_for_bit(server: Server) -> None:
+    """Sentinel-2's own pixels over Patagonia, through a median, on the grid of a place in them."""
+    scene = sample_scene()
+    when = TemporalSpec.range("2020-01-01", "2020-02-01")
+    bands = tuple(scene.band.values.tolist())
+    place = PointBuffer(-67.645, -47.852, 640)
+    pixels = open_roi(place, when, SensorSpec("COPERNICUS/S2_SR_HARMONIZED", bands)).compute()
+    assert pixels.shape == (6, 128, 128)
+    stored = scene.sel(x=pixels.x, y=pixels.y)  # by coordinate: exact, or a KeyError
+    assert np.array_equal(pixels, stored)
+    assert len(np.unique(pixels)) > 1000
 
 
 def test_a_place_is_where_it_was_asked_for() -> None:
