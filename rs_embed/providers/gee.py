@@ -86,6 +86,8 @@ class GeeProvider:
     def __post_init__(self) -> None:
         if not 1 <= self.workers <= MAX_IN_FLIGHT:
             raise SpecError(f"workers must be 1..{MAX_IN_FLIGHT}, not {self.workers!r}")
+        if self.tries < 1 or min(self.request_s, self.deadline_s, self.start_s) <= 0:
+            raise SpecError("tries must be at least 1, and every wait more than 0 s")
 
     @property
     def settings(self) -> Settings:

@@ -183,6 +183,9 @@ def _prepared_call(kind: str, what: Any) -> Any:
     import ee
 
     project = ee.data._get_projects_path()
+    tag = ee.data.getWorkloadTag()
+    if tag and kind != "asset":
+        what = {**what, "workloadTag": tag}
     if kind == "pixels":
         image = ee.data._get_cloud_projects_raw().image()
         return image.computePixels(project=project, body=what)

@@ -23,7 +23,7 @@ from tests.benchmarks.gee_fetches import ours
 from tests.earth_engine import connected, serve
 
 FETCHES, FAULTS, THREADS, PLACES = 2000, 0.1, 8, 32
-ALLOWED_GROWTH = 10_000_000  # bytes
+ALLOWED_GROWTH = 20_000_000  # bytes; the patches fetched meanwhile are 98 MB
 
 
 def test_soak(request: pytest.FixtureRequest) -> None:

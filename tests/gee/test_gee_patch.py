@@ -266,9 +266,27 @@ def test_an_empty_collection_names_the_filter(server: Server, one, words: str) -
     assert not error.transient
 
 
-def test_workers_stay_within_the_session() -> None:
+def test_parameters_that_cannot_be() -> None:
     with pytest.raises(SpecError, match=r"1\.\.10"):
         GeeProvider(workers=11)
+    with pytest.raises(SpecError, match="at least 1"):
+        GeeProvider(tries=0)
+    with pytest.raises(SpecError, match="more than 0 s"):
+        GeeProvider(request_s=0)
+
+
+def test_the_callers_workload_tag_travels(server: Server) -> None:
+    import ee
+
+    ee.data.setWorkloadTag("of-mine")
+    try:
+        fetched(plan())
+    finally:
+        ee.data.setWorkloadTag("")
+    fetched(plan())
+    tagged, plain = requests_of(server)
+    assert tagged["workloadTag"] == "of-mine"
+    assert "workloadTag" not in plain
 
 
 def test_crs_of_the_request_is_the_plans(server: Server) -> None:
