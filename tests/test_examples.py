@@ -1,5 +1,6 @@
 """Every notebook of examples/ runs from top to bottom in a fresh kernel, and shows what it did."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 ELSEWHERE = {"03"}
 NOTEBOOKS = [p for p in sorted(EXAMPLES.glob("*.ipynb")) if p.name[:2] not in ELSEWHERE]
 
+# A notebook draws inline, whatever backend the tests' own process was given.
+NOTEBOOK_ENV = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
 RUN = """
 import sys, nbformat
 from nbclient import NotebookClient
@@ -38,6 +41,7 @@ def test_a_notebook_runs_and_prints_what_it_shows(path, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", RUN, str(path), str(tmp_path), str(out)],
         capture_output=True, text=True, timeout=300,
+        env=NOTEBOOK_ENV,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     kept, fresh = nbformat.read(path, 4), nbformat.read(out, 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -24,6 +25,8 @@ ee.Initialize(AnonymousCredentials(), url={url!r}, project="local-test")
 """
 # What differs between a reader's machine and the local server is how one gets in.
 INITIALISE = "import ee\n\nee.Initialize("
+# A notebook draws inline, whatever backend the tests' own process was given.
+NOTEBOOK_ENV = {k: v for k, v in os.environ.items() if k != "MPLBACKEND"}
 RUN = """
 import sys, nbformat
 from nbclient import NotebookClient
@@ -68,6 +71,7 @@ def test_the_notebook_runs_and_prints_what_it_shows(server: Server, tmp_path: Pa
         [sys.executable, "-c", RUN, str(NOTEBOOK), str(tmp_path), str(out),
          CONNECT.format(url=server.url)],
         capture_output=True, text=True, timeout=300, check=False,
+        env=NOTEBOOK_ENV,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]
     kept, fresh = nbformat.read(NOTEBOOK, 4), nbformat.read(out, 4)
