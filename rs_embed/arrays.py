@@ -10,6 +10,7 @@ from returns.result import Failure, Success
 from rs_embed.cells import FEATURE, cells_grid
 from rs_embed.core.crs import is_geographic
 from rs_embed.core.errors import ProviderError, RsEmbedError, SpecError
+from rs_embed.core.field import Field
 from rs_embed.core.grid import Grid
 from rs_embed.core.model import Model, ModelChoice
 from rs_embed.core.patch import Patch
@@ -29,7 +30,7 @@ from rs_embed.findings import (
     settled,
 )
 from rs_embed.georef import embedding_to_xarray
-from rs_embed.pipeline import Job, Progress, encode_jobs
+from rs_embed.pipeline import Job, Progress, check_batch, encoded
 from rs_embed.reading import read_xarray
 from rs_embed.reading.georeference import georeference
 from rs_embed.reading.layout import lay_out
@@ -236,7 +237,13 @@ def _embed_one(
     def run(plan: ArrayPlan, loaded: Loaded) -> Outcome[xr.DataArray]:
         readers = Readers(plan)
         jobs = readers.jobs()
-        fields = encode_jobs(loaded, jobs, batch_size=batch_size, progress=progress)
+        return encoded(loaded, jobs, batch_size=batch_size, progress=progress).bind(
+            lambda fields: told_of(plan, loaded, readers, jobs, fields)
+        )
+
+    def told_of(
+        plan: ArrayPlan, loaded: Loaded, readers: Readers, jobs: list[Job], fields: list[Field]
+    ) -> Outcome[xr.DataArray]:
         told = {"backend": "array", "weights": dict(loaded.provenance)}
         metas = [
             {**told, **_said(plan, step, job), "empty_frames": readers.empty_frames(i)}
@@ -255,7 +262,7 @@ def _embed_one(
         ]
         return stack_steps(done, full, plan.times)
 
-    return _check_batch(batch_size).bind(
+    return check_batch(batch_size).bind(
         lambda _: settled(examine(obj, model, request)).bind(
             lambda plan: load(model, device).bind(lambda loaded: run(plan, loaded))
         )
@@ -284,9 +291,3 @@ def _nothing_valid(error: RsEmbedError) -> RsEmbedError:
         ),
         by=error,
     )
-
-
-def _check_batch(size: Any) -> Outcome[None]:
-    if size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0):
-        return Success(None)
-    return Failure(SpecError(f"batch_size must be a whole number > 0, not {size!r}"))

@@ -21,7 +21,17 @@ from rs_embed.describe import finish
 from rs_embed.embedders.catalog import find_model
 from rs_embed.embedders.run import Loaded, load
 from rs_embed.inspect import with_checks
-from rs_embed.pipeline import Job, Progress, check_output, encode_jobs, job, plan
+from rs_embed.pipeline import (
+    Job,
+    Progress,
+    check_batch,
+    check_output,
+    encoded,
+    flipped,
+    job,
+    plan,
+    said,
+)
 from rs_embed.providers.auto import choose_provider
 from rs_embed.providers.base import Provider, list_scenes, ready
 
@@ -53,7 +63,7 @@ def embed_rois(
         for check in (
             specs.check_output(output),
             Success(None) if sensor is None else specs.check_sensor(sensor),
-            _check_batch(batch_size),
+            check_batch(batch_size),
         )
     )
     return checked.bind(lambda _: find_model(model)).bind(
@@ -99,7 +109,7 @@ def _embed(
     # A batch that cannot be planned at all needs neither weights nor pixels.
     if not distinct:
         return Success([p.map(_never) for p in plans])
-    extra = {"backend": provider.name, **_scale_note(model, sensor)}
+    note = _scale_note(model, sensor)
 
     def run(loaded: Loaded) -> list[Outcome[Embedding]]:
         results: dict[Key, Outcome[Embedding]] = {}
@@ -110,7 +120,7 @@ def _embed(
             results.update(
                 {k: j.map(_never) for k, j in zip(keys, jobs, strict=True) if not _ok(j)}
             )
-            fields = encode_jobs(
+            fields = encoded(
                 loaded,
                 [j for _, j in good],
                 batch_size=batch_size,
@@ -118,15 +128,13 @@ def _embed(
             )
             before += sum(len(distinct[key].tiling) for key in keys)
             told = scenes()
-            for (key, one), field in zip(good, fields, strict=True):
-                meta = {
-                    **extra,
-                    "input": {**one.meta, **_scenes_of(one.plan, told)},
-                    "empty_frames": one.empty_frames,
-                    "weights": dict(loaded.provenance),
-                }
-                flipped = bool(one.meta.get("flipped_rows"))
-                results[key] = finish(one.plan, field, output, meta, flip_rows=flipped)
+            for i, (key, one) in enumerate(good):
+                meta = {**said(one, loaded, provider, told), **note}
+                results[key] = fields.bind(
+                    lambda cells, i=i, one=one, meta=meta: finish(  # type: ignore[misc]
+                        one.plan, cells[i], output, meta, flip_rows=flipped(one)
+                    )
+                )
         return [p.bind(lambda ok: results[_key(ok)]) for p in plans]
 
     return ready(provider).bind(lambda _: load(model, device)).map(run)
@@ -198,12 +206,6 @@ def _listed(group: dict[Key, RoiPlan], provider: Provider) -> dict[str, Any]:
     return dict(zip(fetches, found, strict=True))
 
 
-def _scenes_of(planned: RoiPlan, told: dict[str, Any]) -> dict[str, Any]:
-    """The scenes of a ROI's fetches by collection, where its source lists them."""
-    found = {one.collection: told[one.fingerprint] for one in planned.fetches}
-    return {} if None in found.values() else {"scenes": found}
-
-
 def _by_size(plans: dict[Key, RoiPlan]) -> Iterator[dict[Key, RoiPlan]]:
     # Regions that see the same pixels stay together, so that these are fetched once.
     alike: dict[tuple[str, ...], dict[Key, RoiPlan]] = {}
@@ -241,12 +243,6 @@ def _scale_note(model: Model, sensor: SensorSpec | None) -> dict[str, Any]:
     )
     warn_once(("scale", model.id, sensor.scale_m), note)
     return {"model_scale_m": model.scale_m, "notes": [note]}
-
-
-def _check_batch(size: int | None) -> Outcome[int | None]:
-    if size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0):
-        return Success(size)
-    return Failure(SpecError(f"batch_size must be a whole number > 0, not {size!r}"))
 
 
 def _ok(outcome: Outcome[Any]) -> bool:

@@ -20,10 +20,11 @@ from rs_embed.core.grid import Grid
 from rs_embed.core.model import InputSpec, Model
 from rs_embed.core.plan import InputPrep, RoiPlan, check_layout, place_windows
 from rs_embed.core.prepare import Read
-from rs_embed.core.result import Outcome
+from rs_embed.core.result import Outcome, collect
 from rs_embed.core.specs import OutputSpec, TemporalSpec
 from rs_embed.core.times import Step, composite, is_series, plan_steps
 from rs_embed.core.units import check_convertible, convertible
+from rs_embed.embedders.run import check_dates
 from rs_embed.pipeline import Job, check_output
 from rs_embed.rasters import Raster
 from rs_embed.reading import read_xarray, working_grid
@@ -124,7 +125,7 @@ def examine(obj: xr.DataArray | xr.Dataset, model: Model, request: Request) -> F
         raster.bind(lambda found: _matched(model, found)),
         raster.bind(
             lambda found: plan_steps(model.cadence, found.frames, request.temporal, request.time)
-        ),
+        ).bind(lambda steps: _dates_fit(model, steps)),
         raster.bind(lambda found: working_grid(found, model.scale_m)),
     )
 
@@ -236,6 +237,10 @@ def _units_fit(model: Model, units: tuple[str, ...]) -> Outcome[None]:
         return fits
     hint = f"; or take the modality that has them: ModelChoice({model.id!r}, modality={other!r})"
     return fits.alt(lambda error: SpecError(error.message + hint))
+
+
+def _dates_fit(model: Model, steps: tuple[Step, ...]) -> Outcome[tuple[Step, ...]]:
+    return collect(check_dates(model, step.frames) for step in steps).map(lambda _: steps)
 
 
 def _check_keywords(model: Model, request: Request) -> Outcome[None]:

@@ -6,7 +6,7 @@ place. `docs/pipeline.md` works through an example.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +14,10 @@ import numpy as np
 from returns.result import Failure, Success
 
 from rs_embed.core.bands import match_bands
-from rs_embed.core.errors import ModelError
+from rs_embed.core.errors import ModelError, RsEmbedError, SpecError
 from rs_embed.core.field import Canvas, Field, nothing_valid
 from rs_embed.core.model import Model, ModelChoice
-from rs_embed.core.patch import Patch, any_valid, in_units, stack_patches
+from rs_embed.core.patch import Frame, Patch, any_valid, in_units, stack_patches
 from rs_embed.core.plan import FetchPlan, InputPrep, RoiPlan, plan_roi
 from rs_embed.core.prepare import Read, Valid, Windows, padded, valid_tokens
 from rs_embed.core.resample import resize
@@ -28,8 +28,8 @@ from rs_embed.core.units import check_convertible
 from rs_embed.core.windows import window_centres
 from rs_embed.describe import finish
 from rs_embed.embedders.catalog import find_model
-from rs_embed.embedders.run import Loaded, encode, load, prepare
-from rs_embed.providers.base import Provider
+from rs_embed.embedders.run import Loaded, check_dates, encode, load, prepare
+from rs_embed.providers.base import Provider, list_scenes
 
 Progress = Callable[[int, int], None]
 """``progress(done, total)``, counted in windows."""
@@ -64,16 +64,22 @@ def embed(
     device: str = "auto",
 ) -> Outcome[Any]:
     """The whole river for one ROI, as one expression: read it to learn the steps."""
+    wanted = output or OutputSpec.pooled()
     return find_model(model).bind(
-        lambda chosen: plan(chosen, spatial, temporal, provider).bind(
-            lambda planned: fetch(planned, provider).bind(
-                lambda patch: load(chosen, device).bind(
-                    lambda loaded: job(planned, patch).bind(
-                        lambda ready: finish(
-                            planned,
-                            encode_jobs(loaded, [ready])[0],
-                            output or OutputSpec.pooled(),
-                            {**ready.meta, **loaded.provenance, "source": provider.name},
+        lambda chosen: check_output(chosen, wanted).bind(
+            lambda _: plan(chosen, spatial, temporal, provider).bind(
+                lambda planned: load(chosen, device).bind(
+                    lambda loaded: fetch(planned, provider).bind(
+                        lambda patch: job(planned, patch).bind(
+                            lambda ready: encoded(loaded, [ready]).bind(
+                                lambda fields: finish(
+                                    planned,
+                                    fields[0],
+                                    wanted,
+                                    said(ready, loaded, provider),
+                                    flip_rows=flipped(ready),
+                                )
+                            )
                         )
                     )
                 )
@@ -93,12 +99,21 @@ def plan(
     overlap: int = 0,
 ) -> Outcome[RoiPlan]:
     """Which pixels to fetch for a ROI and which windows to lay over them; fetches nothing."""
-    return collect(provider.describe(item, sensor) for item in model.inputs).bind(
-        lambda sources: plan_roi(
-            model, spatial, temporal, sources,
-            sensor=sensor, input_prep=input_prep, overlap=overlap,
+    return (
+        collect(provider.describe(item, sensor) for item in model.inputs)
+        .bind(
+            lambda sources: plan_roi(
+                model, spatial, temporal, sources,
+                sensor=sensor, input_prep=input_prep, overlap=overlap,
+            )
         )
+        .bind(lambda planned: check_dates(model, _frames(planned)).map(lambda _: planned))
     )  # fmt: skip
+
+
+def _frames(planned: RoiPlan) -> tuple[Frame, ...]:
+    """The dates of a plan's pixels; none where no fetch has time."""
+    return next((one.frames for one in planned.fetches if one.frames), ())
 
 
 def fetch(planned: RoiPlan, provider: Provider) -> Outcome[Patch]:
@@ -211,6 +226,48 @@ def encode_jobs(
     return [canvas.field() for canvas in canvases]
 
 
+def encoded(
+    loaded: Loaded,
+    jobs: Sequence[Job],
+    *,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> Outcome[list[Field]]:
+    """As `encode_jobs`; what a lazy array or the family refuses on the way is a Failure."""
+    try:
+        return Success(encode_jobs(loaded, jobs, batch_size=batch_size, progress=progress))
+    except RsEmbedError as error:
+        return Failure(error)
+
+
+def said(
+    ready: Job,
+    loaded: Loaded,
+    provider: Provider,
+    scenes: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What the source and the weights say of themselves, for `rs_embed.describe.finish`.
+
+    ``scenes`` is what the source lists of the fetches, by fingerprint; None asks it.
+    """
+    fetches = ready.plan.fetches
+    if scenes is None:
+        listed = list_scenes(provider, list(fetches))
+        scenes = {one.fingerprint: told for one, told in zip(fetches, listed, strict=True)}
+    found = {one.collection: scenes[one.fingerprint] for one in fetches}
+    return {
+        "backend": provider.name,
+        "input": {**ready.meta, **({} if None in found.values() else {"scenes": found})},
+        "empty_frames": ready.empty_frames,
+        "weights": dict(loaded.provenance),
+    }
+
+
+def flipped(ready: Job) -> bool:
+    """Whether the source's own rows run south to north."""
+    return bool(ready.meta.get("flipped_rows"))
+
+
 def _alike(one: Windows, other: Windows) -> bool:
     """Whether two windows can stand in one batch."""
     return one.pixels.shape == other.pixels.shape and one.scale_m == other.scale_m
@@ -226,6 +283,13 @@ def stack_windows(parts: Sequence[Windows]) -> Windows:
         frames=tuple(frames for part in parts for frames in part.frames),
         lonlat=np.concatenate([part.lonlat for part in parts]),
     )
+
+
+def check_batch(size: Any) -> Outcome[int | None]:
+    """The size itself, or Failure(SpecError) where it is no number of windows."""
+    if size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0):
+        return Success(size)
+    return Failure(SpecError(f"batch_size must be a whole number > 0, not {size!r}"))
 
 
 def check_output(model: Model, output: OutputSpec) -> Outcome[OutputSpec]:

@@ -195,6 +195,9 @@ class ModelSpec:
         from the weights; where the variant has no weights, the result is used as it is.
     checkpoint_filter : str or None
         ``(state, model) -> state``: published keys to the network's own.
+    check : str or None
+        ``(model, frames) -> None``: raises ModelError where the options and the dates of the
+        pixels (none, where they have no time) do not go together. Asked before any fetch.
     tolerated : tuple of (str, str)
         (pattern of a key that may be missing or left over, reason).
     cadence : Cadence
@@ -226,6 +229,7 @@ class ModelSpec:
     encode: str
     build: str | None = None
     checkpoint_filter: str | None = None
+    check: str | None = None
     tolerated: tuple[tuple[str, str], ...] = ()
     cadence: Cadence = Cadence()
     options: tuple[Option, ...] = ()
@@ -243,6 +247,12 @@ class ModelSpec:
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The names of all functions that run it."""
+        named = (self.prepare, self.encode, self.build, self.checkpoint_filter, self.check)
+        return tuple(name for name in named if name is not None)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ def _problem(spec: ModelSpec) -> str | None:
         return "a variant has no features (dim)"
     if spec.token_px < 1 or spec.window_px < 1 or spec.window_px % spec.token_px:
         return f"window_px {spec.window_px} is no multiple of token_px {spec.token_px}"
-    for name in filter(None, (spec.prepare, spec.encode, spec.build, spec.checkpoint_filter)):
+    for name in spec.functions:
         if not re.fullmatch(r"\w+(\.\w+)*:\w+", name):
             return f"{name!r} does not name a function as 'package.module:function'"
     return None

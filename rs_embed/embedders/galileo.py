@@ -15,6 +15,7 @@ import numpy as np
 
 from rs_embed.core.errors import ModelError
 from rs_embed.core.model import Cadence, Model, ModelSpec, Option, Variant, WeightRecord
+from rs_embed.core.patch import Frame
 from rs_embed.core.plan import midpoint
 from rs_embed.core.prepare import Windows
 from rs_embed.core.tokens import Tokens
@@ -72,6 +73,7 @@ SPEC = ModelSpec(
     encode="rs_embed.embedders.galileo:encode",
     build="rs_embed.embedders.galileo:build",
     checkpoint_filter="rs_embed.embedders.galileo:checkpoint_filter",
+    check="rs_embed.embedders.galileo:check",
     cadence=Cadence("months", MONTHS),
     options=(
         Option("patch_px", int, KERNEL, "pixels a side of a patch, one cell of the grid",
@@ -112,6 +114,18 @@ def groups(model: Model) -> tuple[Group, ...]:
     )
 
 
+def check(model: Model, frames: tuple[Frame, ...]) -> None:
+    """Nothing; what `prepare` would refuse is refused before any pixel is fetched.
+
+    Raises
+    ------
+    ModelError
+        As `prepare` and `groups`.
+    """
+    groups(model)
+    _months_of([frames], max(1, len(frames)), model)
+
+
 def prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:
     """The normalised channel groups of a batch of windows, by their published names.
 
@@ -127,7 +141,7 @@ def prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:
     ModelError
         For pixels without a date and no ``month``, a date and a ``month``, or over 24 steps.
     """
-    months = _months(windows, model)
+    months = _months_of(windows.frames, windows.pixels.shape[1], model)
     arrays: dict[str, np.ndarray] = {"months": months, "scale_m": np.array(windows.scale_m)}
     visible = []
     for group in groups(model):
@@ -141,25 +155,24 @@ def prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:
     return {**arrays, "visible": np.stack(visible, axis=-1)}
 
 
-def _months(windows: Windows, model: Model) -> np.ndarray:
-    """``(B, T)`` month of each step, 0 to 11, by the midpoint of its dates."""
-    batch, steps = windows.pixels.shape[:2]
+def _months_of(dates: Sequence[Sequence[Frame]], steps: int, model: Model) -> np.ndarray:
+    """``(B, T)`` month of each of T steps, 0 to 11, by the midpoint of its dates."""
     month = model.options["month"]
     if steps > MONTHS:
         raise ModelError(f"galileo takes at most {MONTHS} steps, not {steps}; shorten the series")
-    if any(windows.frames):
+    if any(dates):
         if month is not None:
             raise ModelError(
                 "galileo: these pixels are dated and their own months count; leave month out"
             )
-        return np.array([[midpoint(f).month - 1 for f in frames] for frames in windows.frames])
+        return np.array([[midpoint(f).month - 1 for f in frames] for frames in dates])
     if month is None or steps > 1:
         raise ModelError(
             f"galileo needs the month of each of the {steps} steps, and these pixels have no date; "
             "pass temporal= or give the array a time coordinate, or, for one step of a source "
             "without dates, ModelChoice('galileo', options={'month': 7})"
         )
-    return np.full((batch, 1), int(month) - 1)
+    return np.full((len(dates), 1), int(month) - 1)
 
 
 def build(model: Model) -> Network:

@@ -22,6 +22,7 @@ from rs_embed.core.model import (
     Variant,
     WeightRecord,
 )
+from rs_embed.core.patch import Frame
 from rs_embed.core.plan import midpoint
 from rs_embed.core.prepare import Windows
 from rs_embed.core.tokens import Tokens
@@ -151,6 +152,7 @@ SPEC = ModelSpec(
     encode="rs_embed.embedders.prithvi:encode",
     build="rs_embed.embedders.prithvi:build",
     checkpoint_filter="rs_embed.embedders.prithvi:checkpoint_filter",
+    check="rs_embed.embedders.prithvi:check",
     tolerated=(
         ("pos_embed", "a fixed table for the frames of pretraining; computed for those in use"),
         ("decoder.*", "the decoder of pretraining, not needed to embed"),
@@ -174,6 +176,11 @@ SPEC = ModelSpec(
     ),
     parity="rs_embed.parity.prithvi:run",
 )
+
+
+def check(model: Model, frames: tuple[Frame, ...]) -> None:
+    """Nothing; raises ModelError as `coordinates`, before any pixel is fetched."""
+    coordinates(model, dated=bool(frames))
 
 
 def prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:

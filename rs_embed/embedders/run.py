@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from returns.result import Failure, Success
 from rs_embed.core import registry
 from rs_embed.core.errors import ModelError, RsEmbedError
 from rs_embed.core.model import Model, ModelSpec, WeightRecord
+from rs_embed.core.patch import Frame
 from rs_embed.core.prepare import Windows
 from rs_embed.core.result import Outcome, caused
 from rs_embed.core.tokens import Tokens
@@ -64,6 +65,21 @@ def unload_models() -> None:
             registry.note_unloaded(loaded.model.id)
         _CACHE.clear()
         _LOCKS.clear()
+
+
+def check_dates(model: Model, frames: Sequence[Frame]) -> Outcome[None]:
+    """Failure(ModelError) where the family refuses the model's options with these dates."""
+    if model.spec.check is None:
+        return Success(None)
+    return _functions(model.spec).bind(lambda _: _checked(model, tuple(frames)))
+
+
+def _checked(model: Model, frames: tuple[Frame, ...]) -> Outcome[None]:
+    try:
+        attribute(str(model.spec.check))(model, frames)
+    except RsEmbedError as error:
+        return Failure(error)
+    return Success(None)
 
 
 def prepare(model: Model, windows: Windows) -> dict[str, np.ndarray]:
@@ -127,7 +143,7 @@ def _build(model: Model, device: str) -> Outcome[Loaded]:
 
 def _functions(spec: ModelSpec) -> Outcome[None]:
     """Failure(ModelError) where a function that the spec names is not there."""
-    for name in filter(None, (spec.prepare, spec.encode, spec.build, spec.checkpoint_filter)):
+    for name in spec.functions:
         try:
             attribute(name)
         except (ImportError, AttributeError) as error:
