@@ -128,15 +128,15 @@ def seam_ratio(cells: np.ndarray, tiling: Tiling) -> float | None:
 def place_share(cells: np.ndarray, tiling: Tiling) -> float | None:
     """Share of the grid's variance that a token's place in its window explains, 0..1.
 
-    The variance of the means of each place over all windows, by the whole variance. With overlap
-    the place is counted modulo the stride. None with a single window or no variance.
+    The variance of the means of each place over all windows, by the whole variance. With overlap,
+    where a cell has a place in several windows, that in those a whole window apart counts. None
+    with a single window or no variance.
     """
     valid = np.isfinite(cells[..., 0]).ravel()
-    period = tiling.tokens_per_window // max(1, tiling.overlap)
     if min(len(tiling), valid.sum()) < 2:
         return None
     rows, cols = np.meshgrid(
-        _places(tiling.rows, tiling, period), _places(tiling.cols, tiling, period), indexing="ij"
+        _places(tiling.rows, tiling), _places(tiling.cols, tiling), indexing="ij"
     )
     place = (rows * tiling.tokens_per_window + cols).ravel()[valid]
     order = np.argsort(place, kind="stable")
@@ -164,12 +164,12 @@ def _step(cells: np.ndarray, axis: int) -> np.ndarray:
     return np.asarray(np.sqrt(squares))
 
 
-def _places(axis: Axis, tiling: Tiling, period: int) -> np.ndarray:
+def _places(axis: Axis, tiling: Tiling) -> np.ndarray:
     """Place of each cell of one axis in the window that gave it."""
     cells = np.arange(axis.cells)
     if tiling.overlap:
         own = (axis.starts[0] - axis.origin) // tiling.token_px
-        return np.asarray((cells - own) % period)
+        return np.asarray((cells - own) % tiling.tokens_per_window)
     firsts = np.array(axis.firsts)
     starts = (np.array(axis.starts) - axis.origin) // tiling.token_px
     window = np.searchsorted(firsts, cells, side="right") - 1
