@@ -30,7 +30,7 @@ from rs_embed.findings import (
     settled,
 )
 from rs_embed.georef import embedding_to_xarray
-from rs_embed.pipeline import Job, Progress, check_batch, encoded
+from rs_embed.pipeline import Job, Progress, check_running, encoded
 from rs_embed.reading import read_xarray
 from rs_embed.reading.georeference import georeference
 from rs_embed.reading.layout import lay_out
@@ -262,7 +262,7 @@ def _embed_one(
         ]
         return stack_steps(done, full, plan.times)
 
-    return check_batch(batch_size).bind(
+    return check_running(batch_size, progress).bind(
         lambda _: settled(examine(obj, model, request)).bind(
             lambda plan: load(model, device).bind(lambda loaded: run(plan, loaded))
         )

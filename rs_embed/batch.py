@@ -15,6 +15,7 @@ from rs_embed.core.grid import Grid
 from rs_embed.core.model import Model, ModelChoice
 from rs_embed.core.patch import Patch, stack_patches
 from rs_embed.core.plan import FetchPlan, RoiPlan
+from rs_embed.core.resample import check_cells
 from rs_embed.core.result import Outcome, caused, collect
 from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
 from rs_embed.describe import finish
@@ -24,8 +25,8 @@ from rs_embed.inspect import with_checks
 from rs_embed.pipeline import (
     Job,
     Progress,
-    check_batch,
     check_output,
+    check_running,
     encoded,
     flipped,
     job,
@@ -63,7 +64,7 @@ def embed_rois(
         for check in (
             specs.check_output(output),
             Success(None) if sensor is None else specs.check_sensor(sensor),
-            check_batch(batch_size),
+            check_running(batch_size, progress),
         )
     )
     return checked.bind(lambda _: find_model(model)).bind(
@@ -102,7 +103,9 @@ def _embed(
     progress: Progress | None,
 ) -> Outcome[list[Outcome[Embedding]]]:
     plans = [
-        plan(model, one, temporal, provider, sensor=sensor, input_prep=input_prep, overlap=overlap)
+        plan(
+            model, one, temporal, provider, sensor=sensor, input_prep=input_prep, overlap=overlap
+        ).bind(lambda p: check_cells(p.roi, output).map(lambda _, p=p: p))  # type: ignore[misc]
         for one in spatials
     ]
     distinct = {_key(p.unwrap()): p.unwrap() for p in plans if isinstance(p, Success)}

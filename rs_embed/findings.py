@@ -20,6 +20,7 @@ from rs_embed.core.grid import Grid
 from rs_embed.core.model import InputSpec, Model
 from rs_embed.core.plan import InputPrep, RoiPlan, check_layout, place_windows
 from rs_embed.core.prepare import Read
+from rs_embed.core.resample import check_cells
 from rs_embed.core.result import Outcome, collect
 from rs_embed.core.specs import OutputSpec, TemporalSpec
 from rs_embed.core.times import Step, composite, is_series, plan_steps
@@ -126,7 +127,9 @@ def examine(obj: xr.DataArray | xr.Dataset, model: Model, request: Request) -> F
         raster.bind(
             lambda found: plan_steps(model.cadence, found.frames, request.temporal, request.time)
         ).bind(lambda steps: _dates_fit(model, steps)),
-        raster.bind(lambda found: working_grid(found, model.scale_m)),
+        raster.bind(lambda found: working_grid(found, model.scale_m)).bind(
+            lambda ground: _cells_fit(ground, request.output)
+        ),
     )
 
 
@@ -237,6 +240,14 @@ def _units_fit(model: Model, units: tuple[str, ...]) -> Outcome[None]:
         return fits
     hint = f"; or take the modality that has them: ModelChoice({model.id!r}, modality={other!r})"
     return fits.alt(lambda error: SpecError(error.message + hint))
+
+
+def _cells_fit(
+    ground: tuple[Grid, dict[str, Any]], output: OutputSpec
+) -> Outcome[tuple[Grid, dict[str, Any]]]:
+    # An output that is none is the keywords' own problem.
+    fits = check_cells(ground[0], output) if isinstance(output, OutputSpec) else Success(None)
+    return fits.map(lambda _: ground)
 
 
 def _dates_fit(model: Model, steps: tuple[Step, ...]) -> Outcome[tuple[Step, ...]]:

@@ -20,7 +20,7 @@ from rs_embed.core.model import Model, ModelChoice
 from rs_embed.core.patch import Frame, Patch, any_valid, in_units, stack_patches
 from rs_embed.core.plan import FetchPlan, InputPrep, RoiPlan, plan_roi
 from rs_embed.core.prepare import Read, Valid, Windows, padded, valid_tokens
-from rs_embed.core.resample import resize
+from rs_embed.core.resample import check_cells, resize
 from rs_embed.core.result import Outcome, collect
 from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
 from rs_embed.core.tokens import Tokens
@@ -67,17 +67,21 @@ def embed(
     wanted = output or OutputSpec.pooled()
     return find_model(model).bind(
         lambda chosen: check_output(chosen, wanted).bind(
-            lambda _: plan(chosen, spatial, temporal, provider).bind(
-                lambda planned: load(chosen, device).bind(
-                    lambda loaded: fetch(planned, provider).bind(
-                        lambda patch: job(planned, patch).bind(
-                            lambda ready: encoded(loaded, [ready]).bind(
-                                lambda fields: finish(
-                                    planned,
-                                    fields[0],
-                                    wanted,
-                                    said(ready, loaded, provider),
-                                    flip_rows=flipped(ready),
+            lambda _: (
+                plan(chosen, spatial, temporal, provider)
+                .bind(lambda planned: check_cells(planned.roi, wanted).map(lambda _: planned))
+                .bind(
+                    lambda planned: load(chosen, device).bind(
+                        lambda loaded: fetch(planned, provider).bind(
+                            lambda patch: job(planned, patch).bind(
+                                lambda ready: encoded(loaded, [ready]).bind(
+                                    lambda fields: finish(
+                                        planned,
+                                        fields[0],
+                                        wanted,
+                                        said(ready, loaded, provider),
+                                        flip_rows=flipped(ready),
+                                    )
                                 )
                             )
                         )
@@ -285,11 +289,14 @@ def stack_windows(parts: Sequence[Windows]) -> Windows:
     )
 
 
-def check_batch(size: Any) -> Outcome[int | None]:
-    """The size itself, or Failure(SpecError) where it is no number of windows."""
-    if size is None or (isinstance(size, int) and not isinstance(size, bool) and size > 0):
-        return Success(size)
-    return Failure(SpecError(f"batch_size must be a whole number > 0, not {size!r}"))
+def check_running(batch_size: Any, progress: Any) -> Outcome[None]:
+    """Failure(SpecError) where a size is no number of windows, or progress cannot be called."""
+    whole = isinstance(batch_size, int) and not isinstance(batch_size, bool)
+    if batch_size is not None and not (whole and batch_size > 0):
+        return Failure(SpecError(f"batch_size must be a whole number > 0, not {batch_size!r}"))
+    if progress is not None and not callable(progress):
+        return Failure(SpecError(f"progress must be called as (done, total), not {progress!r}"))
+    return Success(None)
 
 
 def check_output(model: Model, output: OutputSpec) -> Outcome[OutputSpec]:

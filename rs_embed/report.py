@@ -6,12 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from returns.result import Success
 
 from rs_embed.core.grid import Grid
 from rs_embed.core.prepare import padded_fraction
-from rs_embed.core.resample import resample_cells
+from rs_embed.core.resample import scaled_grid
 from rs_embed.core.specs import OutputSpec
 from rs_embed.describe import cell_grid
 from rs_embed.findings import ArrayPlan, Findings, settled
@@ -150,8 +149,7 @@ def tiles_in(plan: ArrayPlan, output: OutputSpec) -> Tiles:
     grid = cells
     if output.mode == "grid":
         if output.scale_m != 10:
-            blank = np.empty((0, *cells.shape), dtype=np.float32)
-            grid = resample_cells(blank, cells, float(output.scale_m))[1]
+            grid = scaled_grid(cells, float(output.scale_m))
         dims, shape = ("feature", "y", "x"), (model.dim, *grid.shape)
     if plan.times is not None:
         dims, shape = ("time", *dims), (steps, *shape)

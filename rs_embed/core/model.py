@@ -281,6 +281,8 @@ class ModelChoice:
     backend: str | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.options, Mapping):
+            raise ModelError(f"options is a mapping, such as {{'seed': 1}}, not {self.options!r}")
         object.__setattr__(self, "options", dict(self.options))
         if self.weights is not None:
             object.__setattr__(self, "weights", str(self.weights))

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from returns.result import Failure, Success
 
 from rs_embed.core.crs import is_geographic, project
-from rs_embed.core.grid import Grid
+from rs_embed.core.errors import SpecError
+from rs_embed.core.grid import MAX_PIXELS, Grid
+from rs_embed.core.result import Outcome
+from rs_embed.core.specs import OutputSpec
 
 # Beyond this many parts of a pixel two lattices are not the same one.
 _SAME_PX = 1e-3
@@ -122,19 +126,44 @@ def _triangle(source: int, target: int) -> np.ndarray:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
+def scaled_grid(grid: Grid, scale_m: float) -> Grid:
+    """The lattice of square cells of ``scale_m`` from the same corner, those inside by half."""
+    from affine import Affine
+
+    t = grid.transform
+    rows = max(1, math.ceil(grid.height * abs(t.e) / scale_m - 0.5))
+    cols = max(1, math.ceil(grid.width * abs(t.a) / scale_m - 0.5))
+    return Grid(
+        grid.crs, Affine(scale_m, 0, t.c, 0, math.copysign(scale_m, t.e), t.f), (rows, cols)
+    )
+
+
+def check_cells(ground: Grid, output: OutputSpec) -> Outcome[Grid]:
+    """The ground itself; Failure(SpecError) where the cells asked for on it are too many."""
+    if output.mode != "grid" or output.scale_m == 10:
+        return Success(ground)
+    (step_x, step_y), (height, width) = ground.step, ground.shape
+    rows, cols = height * step_y / output.scale_m, width * step_x / output.scale_m
+    if rows * cols <= MAX_PIXELS:
+        return Success(ground)
+    return Failure(
+        SpecError(
+            f"OutputSpec.scale_m {output.scale_m:g} makes {rows:.3g} x {cols:.3g} cells of the "
+            f"region, more than the {MAX_PIXELS:g} allowed; ask for coarser cells, or for a "
+            "smaller region"
+        )
+    )
+
+
 def resample_cells(cells: np.ndarray, grid: Grid, scale_m: float) -> tuple[np.ndarray, Grid]:
     """A grid of embeddings ``(D, H, W)`` at cells of ``scale_m``: means if coarser, else nearest.
 
     Coarser cells are the area-weighted mean of the valid cells they overlap; the new lattice
     starts at the same corner.
     """
-    from affine import Affine
-
     t = grid.transform
-    rows = max(1, math.ceil(grid.height * abs(t.e) / scale_m - 0.5))
-    cols = max(1, math.ceil(grid.width * abs(t.a) / scale_m - 0.5))
-    sign = 1 if t.e > 0 else -1
-    out_grid = Grid(grid.crs, Affine(scale_m, 0, t.c, 0, sign * scale_m, t.f), (rows, cols))
+    out_grid = scaled_grid(grid, scale_m)
+    rows, cols = out_grid.shape
     if scale_m < abs(t.a):
         r = np.minimum(((np.arange(rows) + 0.5) * scale_m / abs(t.e)).astype(int), grid.height - 1)
         c = np.minimum(((np.arange(cols) + 0.5) * scale_m / abs(t.a)).astype(int), grid.width - 1)

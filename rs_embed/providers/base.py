@@ -86,6 +86,7 @@ _PLUGGING = threading.RLock()
 def _memory(source: Any) -> Provider:
     from rs_embed.providers.memory import MemoryProvider
 
+    _no_source("memory", source)
     return MemoryProvider()
 
 
@@ -98,15 +99,20 @@ def _local(source: Any) -> Provider:
 def _sample(source: Any) -> Provider:
     from rs_embed.providers.local import sample_provider
 
+    _no_source("sample", source)
     return sample_provider()
 
 
 def _gee(source: Any) -> Provider:
     from rs_embed.providers.gee import EARTH_ENGINE
 
-    if source is not None:
-        raise SpecError("backend 'gee' takes no source=; use backend='local' for data you have")
+    _no_source("gee", source)
     return EARTH_ENGINE
+
+
+def _no_source(name: str, source: Any) -> None:
+    if source is not None:
+        raise SpecError(f"backend {name!r} takes no source=; use backend='local' for data you have")
 
 
 def _stac(source: Any) -> Provider:
@@ -133,7 +139,7 @@ def register(name: str, provider: Provider | Factory) -> Outcome[str]:
         return Failure(ProviderError(f"the backend name {name!r} is taken; choose another"))
     # A class has the names of its methods too, but it makes a source and is none.
     if isinstance(provider, Provider) and not isinstance(provider, type):
-        _FACTORIES[name] = lambda source: provider
+        _FACTORIES[name] = lambda source: _itself(name, provider, source)
     elif callable(provider):
         _FACTORIES[name] = provider
     else:
@@ -144,6 +150,11 @@ def register(name: str, provider: Provider | Factory) -> Outcome[str]:
             )
         )
     return Success(name)
+
+
+def _itself(name: str, provider: Provider, source: Any) -> Provider:
+    _no_source(name, source)
+    return provider
 
 
 @dataclass(frozen=True)

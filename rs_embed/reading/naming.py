@@ -59,6 +59,13 @@ def band_units(
     SpecError for all else.
     """
     arrays = [array for array in layout.arrays for _ in range(_bands_in(layout, array))]
+    if units is not None and not isinstance(units, str | Mapping):
+        return Failure(
+            SpecError(
+                "units takes the units of all bands, such as 'reflectance', or of each, such as "
+                f"{{'B2': 'reflectance'}}, not {units!r}"
+            )
+        )
     stray = [] if units is None or isinstance(units, str) else _stray(units, names)
     if stray:
         return Failure(

@@ -22,7 +22,7 @@ def find_frames(layout: Layout) -> Outcome[tuple[Frame, ...]]:
     if coord is None and layout.time is None:
         return Success(())
     if coord is None or coord.dtype.kind != "M" or np.isnat(coord.values).any():
-        what = "has no coordinate" if coord is None else f"holds {coord.dtype}, not dates,"
+        what = "has no coordinate" if coord is None else f"holds {coord.dtype}, not dates"
         if coord is not None and coord.dtype.kind == "M":
             what = "has steps without a date"
         return Failure(
