@@ -9,8 +9,9 @@ from contextlib import contextmanager
 import numpy as np
 
 from rs_embed import ModelChoice, OutputSpec, PointBuffer, TemporalSpec, register_model
+from rs_embed.core.choice import resolve
 from rs_embed.core.crs import project
-from rs_embed.core.model import ModelSpec, resolve
+from rs_embed.core.model import ModelSpec
 from rs_embed.describe import finish
 from rs_embed.embedders import catalog
 from rs_embed.embedders.run import load

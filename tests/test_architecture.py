@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # docs/architecture.md.
 FLOORS = {
     "core": 0,
-    "notices": 1, "georef": 1, "rasters": 1, "data": 1,
+    "notices": 1, "plugged": 1, "georef": 1, "rasters": 1, "data": 1,
     "reading": 2, "embedders": 2, "describe": 2, "series": 2,
     "providers": 3, "cells": 3, "parity": 3,
     "pipeline": 4, "inspect": 4, "analysis": 4, "clusters": 4,

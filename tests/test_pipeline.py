@@ -21,8 +21,9 @@ from rs_embed import (
     get_embedding,
     get_embeddings_batch,
 )
+from rs_embed.core.choice import resolve
 from rs_embed.core.crs import project
-from rs_embed.core.model import Cadence, InputSpec, resolve
+from rs_embed.core.model import Cadence, InputSpec
 from rs_embed.core.plan import Source
 from rs_embed.describe import cell_grid, finish
 from rs_embed.embedders.run import load

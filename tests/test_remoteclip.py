@@ -14,7 +14,8 @@ from returns.result import Failure
 
 import rs_embed
 from rs_embed import BBox, ModelChoice, ModelError, OutputSpec, PointBuffer, SpecError, TemporalSpec
-from rs_embed.core.model import Model, Variant, resolve
+from rs_embed.core.choice import resolve
+from rs_embed.core.model import Model, Variant
 from rs_embed.core.plan import place_windows
 from rs_embed.core.prepare import Windows
 from rs_embed.core.result import unwrap_or_raise

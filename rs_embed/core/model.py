@@ -1,7 +1,7 @@
 """What a model is: data, and the names of the functions that run it.
 
-A `ModelSpec` states the facts of one family; `resolve` turns the caller's choice (id, variant,
-modality, options) into a `Model`, the concrete thing that every later step reads.
+A `ModelSpec` states the facts of one family; `rs_embed.core.choice` turns the caller's choice (id,
+variant, modality, options) into a `Model`, the concrete thing that every later step reads.
 """
 
 from __future__ import annotations
@@ -9,13 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal
 
-from returns.result import Failure, Success
-
 from rs_embed.core.errors import ModelError
-from rs_embed.core.result import Outcome
 
 Scalar = str | int | float | bool | None
 
@@ -341,111 +337,3 @@ class Model:
         builds = tuple((o.name, self.options[o.name]) for o in self.spec.options if o.builds)
         modality = self.modality if self.spec.modality_builds else None
         return (self.spec.id, self.variant.name, modality, self.weights, builds)
-
-
-def parse_choice(choice: str | ModelChoice) -> Outcome[ModelChoice]:
-    """``"id"``, ``"id:variant"`` or a ModelChoice as a ModelChoice with a tidy id."""
-    if isinstance(choice, ModelChoice):
-        return parse_choice(choice.id).map(
-            lambda c: ModelChoice(
-                c.id, choice.variant or c.variant, choice.modality, choice.options,
-                choice.weights, choice.backend,
-            )
-        )  # fmt: skip
-    if not isinstance(choice, str) or not choice.strip():
-        return Failure(
-            ModelError(f"a model is an id, 'id:variant' or a ModelChoice, not {choice!r}")
-        )
-    name, _, variant = choice.partition(":")
-    return Success(ModelChoice(name.strip().lower(), variant.strip().lower() or None))
-
-
-def resolve(spec: ModelSpec, choice: ModelChoice) -> Outcome[Model]:
-    """The model that a choice asks for. Fails with ModelError that lists what is allowed."""
-    variant = next(
-        (v for v in spec.variants if v.name == (choice.variant or spec.default_variant)), None
-    )
-    if variant is None:
-        return _unknown(spec, "variant", choice.variant, [v.name for v in spec.variants])
-    modality = choice.modality or next(iter(spec.modalities))
-    if modality not in spec.modalities:
-        return _unknown(spec, "modality", choice.modality, list(spec.modalities))
-    return _options(spec, choice.options).bind(
-        lambda options: _sized(spec, variant, modality, options, choice)
-    )
-
-
-def _sized(
-    spec: ModelSpec,
-    variant: Variant,
-    modality: str,
-    options: Mapping[str, Scalar],
-    choice: ModelChoice,
-) -> Outcome[Model]:
-    setting = {option.sets: option for option in spec.options if option.sets}
-
-    def size(name: Literal["window_px", "token_px", "frames"], own: int | None, all_: int) -> int:
-        """What the caller gave, else the variant's own, else the option's default, else all's."""
-        option = setting.get(name)
-        given = choice.options.get(option.name) if option else None
-        return int(given or own or (option.default if option else None) or all_)
-
-    token = size("token_px", variant.token_px, spec.token_px)
-    window = size("window_px", variant.window_px, spec.window_px)
-    frames = size("frames", None, spec.cadence.frames)
-    sizes = {"token_px": token, "window_px": window, "frames": frames}
-    # The description tells what was used, a variant's own size too.
-    told = {option.name: sizes[name] for name, option in setting.items()}
-    options = MappingProxyType({**options, **told})
-    if window % token or window < token:
-        return Failure(
-            ModelError(
-                f"{spec.id}: window_px {window} must be a multiple of the {token} px that a "
-                f"token covers; {max(token, window // token * token)} would do"
-            )
-        )
-    cadence = Cadence(spec.cadence.kind, frames)
-    return Success(
-        Model(
-            spec, variant, modality, _inputs(spec, modality, options), options,
-            window, token, cadence, choice.weights, choice.backend,
-        )
-    )  # fmt: skip
-
-
-def _inputs(spec: ModelSpec, modality: str, options: Mapping[str, Scalar]) -> tuple[InputSpec, ...]:
-    """The inputs of the modality, then each that an option adds, once."""
-    added = (item for option in spec.options if options[option.name] for item in option.adds)
-    return tuple(dict.fromkeys((*spec.modalities[modality], *added)))
-
-
-def _options(spec: ModelSpec, given: Mapping[str, Scalar]) -> Outcome[Mapping[str, Scalar]]:
-    known = {option.name: option for option in spec.options}
-    for name, value in given.items():
-        if name not in known:
-            listing = "; ".join(f"{o.name} ({o.meaning})" for o in spec.options) or "none"
-            return Failure(ModelError(f"{spec.id} has no option {name!r}. Its options: {listing}"))
-        problem = _option_problem(known[name], value)
-        if problem:
-            return Failure(ModelError(f"{spec.id}: option {problem}"))
-    full = {name: given.get(name, option.default) for name, option in known.items()}
-    return Success(MappingProxyType(full))
-
-
-def _option_problem(option: Option, value: Scalar) -> str | None:
-    if value == option.default and type(value) is type(option.default):
-        return None
-    kinds = (int, float) if option.kind is float else (option.kind,)
-    if not isinstance(value, kinds) or (isinstance(value, bool) and option.kind is not bool):
-        return f"{option.name} takes {option.kind.__name__}, not {value!r}: {option.meaning}"
-    if option.choices and value not in option.choices:
-        return f"{option.name} must be one of {', '.join(map(repr, option.choices))}, not {value!r}"
-    if isinstance(value, int | float) and not option.least <= value <= option.most:
-        return f"{option.name} must be {option.least:g}..{option.most:g}, not {value!r}"
-    return None
-
-
-def _unknown(spec: ModelSpec, what: str, given: object, allowed: list[str]) -> Outcome[Model]:
-    return Failure(
-        ModelError(f"{spec.id} has no {what} {given!r}; choose from {', '.join(allowed)}")
-    )

@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 from returns.result import Failure, Success
 
 from rs_embed.core import specs
+from rs_embed.core.choice import parse_choice
 from rs_embed.core.errors import SpecError
 from rs_embed.core.grid import Grid, grid_from_json
-from rs_embed.core.model import ModelChoice, parse_choice
+from rs_embed.core.model import ModelChoice
 from rs_embed.core.plan import FetchPlan
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import BBox, OutputSpec, PointBuffer, SensorSpec, TemporalSpec

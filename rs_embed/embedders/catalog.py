@@ -6,15 +6,16 @@ import difflib
 import re
 import threading
 from collections.abc import Iterator, Mapping
-from importlib.metadata import EntryPoint, entry_points
 
 from returns.result import Failure, Success
 
+from rs_embed.core.choice import parse_choice, resolve
 from rs_embed.core.errors import ModelError
-from rs_embed.core.model import Model, ModelChoice, ModelSpec, parse_choice, resolve
-from rs_embed.core.result import Outcome, caused
+from rs_embed.core.model import Model, ModelChoice, ModelSpec
+from rs_embed.core.result import Outcome
 from rs_embed.embedders import galileo, gse_annual, mosaiks, prithvi, remoteclip
 from rs_embed.notices import warn_once
+from rs_embed.plugged import take_in
 
 ENTRY_POINTS = "rs_embed.models"
 _BUILT_IN = (galileo.SPEC, gse_annual.SPEC, mosaiks.SPEC, prithvi.SPEC, remoteclip.SPEC)
@@ -123,16 +124,7 @@ def _load_plugged() -> None:
         if _PLUGGED:
             return
         _PLUGGED = True
-        for entry in entry_points(group=ENTRY_POINTS):
-            outcome = _plugged(entry)
-            if isinstance(outcome, Failure):
-                warn_once((ENTRY_POINTS, entry.name), str(outcome.failure()))
-
-
-def _plugged(entry: EntryPoint) -> Outcome[ModelSpec]:
-    try:
-        found = entry.load()
-    except Exception as error:  # another's package can fail in any way
-        text = f"the model {entry.name!r} ({entry.value}) cannot be loaded: {error}"
-        return Failure(caused(ModelError(text), by=error))
-    return add_model(found)
+        for name, problem in take_in(
+            ENTRY_POINTS, "model", ModelError, lambda _, found: add_model(found)
+        ):
+            warn_once((ENTRY_POINTS, name), problem)

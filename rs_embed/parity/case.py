@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rs_embed.core.choice import resolve
 from rs_embed.core.errors import ModelError
-from rs_embed.core.model import Model, ModelChoice, ModelSpec, Scalar, Variant, resolve
+from rs_embed.core.model import Model, ModelChoice, ModelSpec, Scalar, Variant
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.parity import recipe
 

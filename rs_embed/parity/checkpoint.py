@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from rs_embed.core.choice import resolve
 from rs_embed.core.errors import ModelError
-from rs_embed.core.model import Model, ModelChoice, ModelSpec, resolve
+from rs_embed.core.model import Model, ModelChoice, ModelSpec
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.embedders.run import attribute
 from rs_embed.parity import recipe

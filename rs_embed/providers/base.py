@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Protocol, runtime_checkable
 
 from returns.result import Failure, Result, Success
@@ -14,9 +13,10 @@ from rs_embed.core.errors import ProviderError, RsEmbedError, SpecError
 from rs_embed.core.model import InputSpec
 from rs_embed.core.patch import Patch
 from rs_embed.core.plan import FetchPlan, Source
-from rs_embed.core.result import Outcome, caused
+from rs_embed.core.result import Outcome
 from rs_embed.core.specs import SensorSpec
 from rs_embed.notices import warn_once
+from rs_embed.plugged import take_in
 
 ENTRY_POINTS = "rs_embed.providers"
 
@@ -257,16 +257,5 @@ def _load_plugged() -> None:
         if _PLUGGED:
             return
         _PLUGGED = True
-        for entry in entry_points(group=ENTRY_POINTS):
-            outcome = _plugged(entry)
-            if isinstance(outcome, Failure):
-                warn_once((ENTRY_POINTS, entry.name), str(outcome.failure()))
-
-
-def _plugged(entry: EntryPoint) -> Outcome[str]:
-    try:
-        found = entry.load()
-    except Exception as error:  # another's package can fail in any way
-        text = f"the source {entry.name!r} ({entry.value}) cannot be loaded: {error}"
-        return Failure(caused(ProviderError(text), by=error))
-    return register(entry.name, found)
+        for name, problem in take_in(ENTRY_POINTS, "source", ProviderError, register):
+            warn_once((ENTRY_POINTS, name), problem)

@@ -6,6 +6,7 @@ import pickle
 import pytest
 from returns.result import Failure
 
+from rs_embed.core.choice import parse_choice, resolve
 from rs_embed.core.errors import ModelError
 from rs_embed.core.model import (
     InputSpec,
@@ -13,8 +14,6 @@ from rs_embed.core.model import (
     Option,
     Variant,
     WeightRecord,
-    parse_choice,
-    resolve,
 )
 from tests.toys import toy
 

@@ -15,9 +15,10 @@ from hypothesis import given
 from returns.result import Failure
 
 from rs_embed import BBox, PointBuffer, SensorSpec, TemporalSpec
+from rs_embed.core.choice import resolve
 from rs_embed.core.errors import ModelError, SpecError
 from rs_embed.core.grid import Grid
-from rs_embed.core.model import Cadence, ModelChoice, resolve
+from rs_embed.core.model import Cadence, ModelChoice
 from rs_embed.core.plan import (
     FetchPlan,
     Source,
