@@ -16,16 +16,14 @@ import numpy as np
 from returns.result import Failure, Success
 
 from rs_embed.core import units as unit_names
+from rs_embed.core.collection_asks import check_frames, check_sensor_fits, side_sensor
 from rs_embed.core.collections import (
     COLLECTIONS,
     Collection,
-    check_frames,
-    check_sensor_fits,
     find_collection,
     own_bands,
     own_row,
     serve_bands,
-    side_sensor,
 )
 from rs_embed.core.errors import ModelError, ProviderError, SpecError
 from rs_embed.core.model import InputSpec

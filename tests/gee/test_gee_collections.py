@@ -9,9 +9,9 @@ import pytest
 from returns.result import Failure, Success
 
 from rs_embed.core.bands import common_name
+from rs_embed.core.collection_asks import check_frames
 from rs_embed.core.collections import (
     COLLECTIONS,
-    check_frames,
     find_collection,
     own_bands,
     own_row,
