@@ -173,8 +173,8 @@ def _dated(raster: Raster, path: Path) -> Outcome[Raster]:
                 "or merge the files yourself and pass the array as source="
             )
         )
-    day = np.datetime64(dt.datetime.strptime(found.pop(), "%Y%m%d"), "D")
-    return Success(replace(raster, frames=((str(day), str(day + 1)),)))
+    day = dt.datetime.strptime(found.pop(), "%Y%m%d").date()
+    return Success(replace(raster, frames=((str(day), str(day + dt.timedelta(days=1))),)))
 
 
 def _series(rasters: tuple[Raster, ...]) -> Outcome[Raster]:
