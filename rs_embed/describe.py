@@ -51,7 +51,7 @@ def finish(
     """
     valid = field.valid
     if not valid.any():
-        return Failure(nothing_valid(str(extra.get("collection", "the region"))))
+        return Failure(nothing_valid(_collections(planned) or "the region"))
     meta = describe(planned, field, output, extra)
     if output.mode == "pooled":
         return Success(Embedding(_scaled(planned, pool(field, output.pooling)), meta))
@@ -99,7 +99,7 @@ def describe(
         "dim": int(field.cells.shape[-1]),
         "output": output.mode,
         "pooling": output.pooling if output.mode == "pooled" else None,
-        "collection": ", ".join(dict.fromkeys(f.collection for f in fetches)) or None,
+        "collection": _collections(planned) or None,
         "bands": list(model.bands),
         "temporal": _temporal(planned),
         "input_time": input_time(planned),
@@ -153,6 +153,10 @@ def plain(value: Any) -> Any:
         case dt.date():
             return value.isoformat()
     return str(value)
+
+
+def _collections(planned: RoiPlan) -> str:
+    return ", ".join(dict.fromkeys(one.collection for one in planned.fetches))
 
 
 def _scale_error(roi: Grid) -> float | None:

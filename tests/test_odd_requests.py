@@ -11,6 +11,8 @@ from rs_embed import (
     ModelChoice,
     ModelError,
     OutputSpec,
+    PointBuffer,
+    ProviderError,
     SpecError,
     get_embedding,
     get_embeddings_batch,
@@ -97,3 +99,10 @@ def test_units_that_are_no_name(array, units) -> None:
         with pytest.raises(SpecError, match="units takes the units of all bands"):
             call()
     assert "units takes" in " ".join(array.rsembed.check("toy", units=units).problems)
+
+
+def test_a_region_without_a_pixel_names_the_source_though_its_window_has_some() -> None:
+    """A region just beyond the sample scene's corner, in a window that reaches back into it."""
+    beyond = PointBuffer(lon=-67.62285, lat=-47.86345, buffer_m=50)
+    with pytest.raises(ProviderError, match=r"^sample holds no valid pixel; widen the temporal"):
+        get_embedding("mosaiks", spatial=beyond, backend="sample")
