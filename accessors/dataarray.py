@@ -30,7 +30,7 @@ class DataArrayAccessor(PixelsAccessor):
         SpecError
             For an array that is no embedding, or more components than it can give.
         """
-        from rs_embed.analysis import pca
+        from rs_embed.analysis.components import pca
 
         return unwrap_or_raise(pca(self._obj, n))
 
@@ -47,7 +47,7 @@ class DataArrayAccessor(PixelsAccessor):
         SpecError
             For a place outside the grid or a vector of another length.
         """
-        from rs_embed.analysis import similarity
+        from rs_embed.analysis.similarity import similarity
 
         return unwrap_or_raise(similarity(self._obj, target))
 
@@ -63,7 +63,7 @@ class DataArrayAccessor(PixelsAccessor):
         ------
         SpecError
         """
-        from rs_embed.analysis import sample
+        from rs_embed.analysis.sample import sample
 
         return unwrap_or_raise(sample(self._obj, points))
 
@@ -81,7 +81,7 @@ class DataArrayAccessor(PixelsAccessor):
         ------
         SpecError
         """
-        from rs_embed.clusters import kmeans
+        from rs_embed.analysis.kmeans import kmeans
 
         return unwrap_or_raise(kmeans(self._obj, k, seed))
 
@@ -104,7 +104,7 @@ class DataArrayAccessor(PixelsAccessor):
         ModelError
             Where matplotlib is not installed.
         """
-        from rs_embed.plotting import plot
+        from rs_embed.analysis.plot import plot
 
         return unwrap_or_raise(plot(self._obj, ax))  # type: ignore[no-any-return]
 
@@ -117,7 +117,7 @@ class DataArrayAccessor(PixelsAccessor):
         ------
         SpecError
         """
-        from rs_embed.analysis import to_cog
+        from rs_embed.export.files import to_cog
 
         return unwrap_or_raise(to_cog(self._obj, path))
 
@@ -130,6 +130,6 @@ class DataArrayAccessor(PixelsAccessor):
         ------
         SpecError
         """
-        from rs_embed.analysis import save
+        from rs_embed.export.files import save
 
         return unwrap_or_raise(save(self._obj, path))

@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from rs_embed.core.model import ModelChoice
     from rs_embed.core.patch import Patch
     from rs_embed.pipeline import Progress
-    from rs_embed.report import Check, Tiles
+    from rs_embed.pipeline.array_report import ArrayReport, TilingSummary
 
 
 class PixelsAccessor:
-    """Embeddings of pixels. Every method is one call of a function in `rs_embed.arrays`."""
+    """Embeddings of pixels; every method is one call of a function in `rs_embed.pipeline`."""
 
     def __init__(self, obj: Any) -> None:
         # Nothing else: an error here would break even hasattr(array, "rsembed").
         self._obj = obj
 
     def __repr__(self) -> str:
-        from rs_embed.arrays import line_of
+        from rs_embed.pipeline.arrays import line_of
 
         return line_of(self._obj)
 
@@ -90,7 +90,7 @@ class PixelsAccessor:
         ModelError
             For an unknown model, variant, option or device.
         """
-        from rs_embed.arrays import embed_array
+        from rs_embed.pipeline.arrays import embed_array
 
         return unwrap_or_raise(
             embed_array(
@@ -112,7 +112,7 @@ class PixelsAccessor:
         overlap: int = 0,
         time: Literal["each", "composite"] = "each",
         crs: Any = None,
-    ) -> Check:
+    ) -> ArrayReport:
         """What `embed` would do: bands, units, scale, windows, padding, output, memory, problems.
 
         Runs nothing, loads no weights, computes no lazy value. An array or keyword that cannot be
@@ -123,7 +123,7 @@ class PixelsAccessor:
         ModelError
             For an unknown model, variant or option.
         """
-        from rs_embed.arrays import check_array
+        from rs_embed.pipeline.arrays import check_array
 
         return unwrap_or_raise(
             check_array(
@@ -144,7 +144,7 @@ class PixelsAccessor:
         overlap: int = 0,
         time: Literal["each", "composite"] = "each",
         crs: Any = None,
-    ) -> Tiles:
+    ) -> TilingSummary:
         """The output grid, the windows, and the memory that `embed` would take.
 
         Raises
@@ -152,7 +152,7 @@ class PixelsAccessor:
         SpecError, ModelError
             As `embed` would, before it runs.
         """
-        from rs_embed.arrays import tiles_of
+        from rs_embed.pipeline.arrays import tiles_of
 
         return unwrap_or_raise(
             tiles_of(
@@ -170,7 +170,7 @@ class PixelsAccessor:
         SpecError
             Where the array has no CRS, or no straight and even grid.
         """
-        from rs_embed.arrays import grid_of
+        from rs_embed.pipeline.arrays import grid_of
 
         return unwrap_or_raise(grid_of(self._obj))
 
@@ -200,6 +200,6 @@ class PixelsAccessor:
         ------
         SpecError
         """
-        from rs_embed.arrays import to_patch
+        from rs_embed.pipeline.arrays import to_patch
 
         return unwrap_or_raise(to_patch(self._obj, bands=bands, units=units, crs=crs))

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from rs_embed.cli.demo import run_demo
 from rs_embed.cli.pages import (
     band_count,
     bands_text,
@@ -24,7 +25,6 @@ from rs_embed.cli.pages import (
     time_text,
 )
 from rs_embed.core.model import InputSpec, ModelSpec
-from rs_embed.demo import run_demo
 from rs_embed.embedders.catalog import MODEL_SPECS
 
 DOCS = Path(__file__).parent
@@ -106,9 +106,9 @@ def model_page(spec: ModelSpec) -> str:
     if not is_product(spec):
         parts += ["## Variants", _variants(spec)]
     parts += ["## Options", _options(spec), "## Output", _output(spec)]
-    if spec.own_rules:
-        rules = "\n".join(f"- {rule}" for rule in spec.own_rules)
-        parts += ["## Where the authors are silent", f"Told in `meta['own_rules']`:\n\n{rules}"]
+    if spec.assumptions:
+        rules = "\n".join(f"- {rule}" for rule in spec.assumptions)
+        parts += ["## Where the authors are silent", f"Told in `meta['assumptions']`:\n\n{rules}"]
     notes = DOCS / "models" / f"{spec.id}.notes.md"
     if notes.exists():
         parts.append(notes.read_text().strip())

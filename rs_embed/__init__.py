@@ -21,8 +21,8 @@ from rs_embed.core.embedding import Embedding
 from rs_embed.core.errors import ModelError, ProviderError, RsEmbedError, SpecError
 from rs_embed.core.model import ModelChoice
 from rs_embed.core.specs import BBox, OutputSpec, PointBuffer, SensorSpec, TemporalSpec
+from rs_embed.core.version import __version__ as __version__
 
-__version__ = "0.1.0"
 __all__ = [
     "BBox",
     "Embedding",

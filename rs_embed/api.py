@@ -67,7 +67,7 @@ def get_embedding(
     ------
     SpecError, ProviderError, ModelError
     """
-    from rs_embed.batch import embed_rois
+    from rs_embed.pipeline.rois import embed_rois
 
     outcomes = embed_rois(
         model, [spatial], temporal, sensor=sensor, output=output, backend=backend, device=device,
@@ -108,7 +108,7 @@ def get_embeddings_batch(
     SpecError, ProviderError, ModelError
         The message names the ROI that failed by index and place.
     """
-    from rs_embed.batch import embed_rois, named
+    from rs_embed.pipeline.rois import embed_rois, with_roi_context
 
     outcomes = embed_rois(
         model, spatials, temporal, sensor=sensor, output=output, backend=backend, device=device,
@@ -116,7 +116,7 @@ def get_embeddings_batch(
         progress=progress,
     )  # fmt: skip
     each = unwrap_or_raise(outcomes)
-    return [unwrap_or_raise(named(i, spatials[i], one)) for i, one in enumerate(each)]
+    return [unwrap_or_raise(with_roi_context(i, spatials[i], one)) for i, one in enumerate(each)]
 
 
 def export_batch(
@@ -230,7 +230,7 @@ def inspect_gee_patch(
     SpecError, ProviderError
         Where there is no patch to report on.
     """
-    from rs_embed.inspect import inspect_patch
+    from rs_embed.pipeline.inspect import inspect_patch
 
     return unwrap_or_raise(
         inspect_patch(
@@ -274,7 +274,7 @@ def open_roi(
     SpecError, ProviderError, ModelError
         When planned; when computed, ProviderError where Earth Engine does not deliver.
     """
-    from rs_embed.roi import lazy_roi
+    from rs_embed.pipeline.open_roi import lazy_roi
 
     return unwrap_or_raise(
         lazy_roi(spatial, temporal, sensor_or_model, chunks=chunks, backend=backend)
@@ -318,7 +318,7 @@ def load_model(model: str | ModelChoice, *, device: str = "auto") -> Any:
 
     Returns
     -------
-    rs_embed.embedders.run.Loaded
+    rs_embed.embedders.runtime.Loaded
         ``.network`` is the torch module (the filters, for mosaiks); ``.prepare(windows)`` maps
         `rs_embed.core.prepare.Windows` to the arrays it takes, ``.encode(arrays)`` gives tokens;
         ``.model`` tells bands, units and sizes; ``.device``.
@@ -328,7 +328,7 @@ def load_model(model: str | ModelChoice, *, device: str = "auto") -> Any:
     ModelError
     """
     from rs_embed.embedders.catalog import find_model
-    from rs_embed.embedders.run import load
+    from rs_embed.embedders.runtime import load
 
     return unwrap_or_raise(find_model(model).bind(lambda chosen: load(chosen, device)))
 

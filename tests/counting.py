@@ -14,7 +14,7 @@ from returns.result import Failure
 from rs_embed.core.errors import ProviderError
 from rs_embed.core.model import InputSpec, Model
 from rs_embed.core.patch import Patch
-from rs_embed.core.plan import FetchPlan, Source
+from rs_embed.core.plan import FetchPlan, SourceInfo
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import SensorSpec
 from rs_embed.core.tokens import Tokens
@@ -54,15 +54,15 @@ class CountingProvider:
     workers: int = 1
     fails: Callable[[FetchPlan], bool] = lambda plan: False
     transient: bool = False
-    fetched: list[str] = field(default_factory=list)
+    fetch_window: list[str] = field(default_factory=list)
 
-    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[Source]:
+    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[SourceInfo]:
         """What the memory source describes."""
         return MemoryProvider().describe(item, sensor)
 
     def fetch(self, plan: FetchPlan) -> Outcome[Patch]:
         """What the memory source gives."""
-        self.fetched.append(plan.fingerprint)
+        self.fetch_window.append(plan.fingerprint)
         if self.fails(plan):
             return Failure(ProviderError("the source is out of order", transient=self.transient))
         return MemoryProvider().fetch(plan)

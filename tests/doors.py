@@ -65,8 +65,8 @@ def array_of(choice: ModelChoice, spatial: PointBuffer) -> tuple[xr.DataArray, d
     model, provider = resolved(choice), MemoryProvider()
     planned = unwrap_or_raise(plan(model, spatial, season(model), provider))
     # The region alone: what windows would see around it is not the array's to give.
-    fetches = tuple(replace(one, grid=planned.roi) for one in planned.fetches)
-    patch = unwrap_or_raise(fetch(replace(planned, fetches=fetches), provider))
+    fetch_plans = tuple(replace(one, grid=planned.roi) for one in planned.fetch_plans)
+    patch = unwrap_or_raise(fetch(replace(planned, fetch_plans=fetch_plans), provider))
     array = xr.DataArray(
         patch.data,
         dims=("time", "band", "y", "x"),
@@ -75,9 +75,9 @@ def array_of(choice: ModelChoice, spatial: PointBuffer) -> tuple[xr.DataArray, d
     # One pixel alone has no spacing but that of its transform.
     array = array.rio.write_transform(planned.roi.transform)
     units = dict(zip(patch.bands, patch.units, strict=True))
-    if len(patch.frames) < 2:
+    if len(patch.intervals) < 2:
         return array.isel(time=0), units
-    days = [np.datetime64(midpoint(frame), "ns") for frame in patch.frames]
+    days = [np.datetime64(midpoint(interval), "ns") for interval in patch.intervals]
     return array.assign_coords(time=days), units
 
 

@@ -12,11 +12,11 @@ from rs_embed import ModelChoice, OutputSpec, PointBuffer, TemporalSpec, registe
 from rs_embed.core.choice import resolve
 from rs_embed.core.crs import project
 from rs_embed.core.model import ModelSpec
-from rs_embed.describe import finish
 from rs_embed.embedders import catalog
-from rs_embed.embedders.run import load
-from rs_embed.notices import forget
-from rs_embed.pipeline import encode_jobs, fetch, job, plan
+from rs_embed.embedders.runtime import load
+from rs_embed.pipeline import encode_inputs, fetch, plan, tiled_input
+from rs_embed.pipeline.assemble import assemble_embedding
+from rs_embed.plugins.notices import forget
 from rs_embed.providers.memory import MemoryProvider
 from tests.toys import toy
 
@@ -59,7 +59,7 @@ class Ended:
     inner: MemoryProvider = PROVIDER
     name: str = "ended"
     workers: int = 1
-    fetched: int = 0
+    fetch_window: int = 0
 
     def describe(self, item, sensor):
         return self.inner.describe(item, sensor).map(
@@ -67,7 +67,7 @@ class Ended:
         )
 
     def fetch(self, plan):
-        self.fetched += 1
+        self.fetch_window += 1
 
         def holed(patch):
             if self.holes is None:
@@ -86,9 +86,11 @@ def run(spec, spatial, provider=PROVIDER, output=None, temporal=SUMMER, sensor=N
     planned = plan(
         model_of(spec, **options), spatial, temporal, provider, sensor=sensor, **keywords
     ).unwrap()
-    ready = job(planned, fetch(planned, provider).unwrap()).unwrap()
+    ready = tiled_input(planned, fetch(planned, provider).unwrap()).unwrap()
     loaded = load(planned.model).unwrap()
-    return finish(planned, encode_jobs(loaded, [ready])[0], output or OutputSpec.grid(), {})
+    return assemble_embedding(
+        planned, encode_inputs(loaded, [ready])[0], output or OutputSpec.grid(), {}
+    )
 
 
 def roi_of(place, spec=TOY):

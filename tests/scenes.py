@@ -11,7 +11,7 @@ import xarray as xr
 from affine import Affine
 
 from rs_embed.core.patch import Patch
-from rs_embed.georef import grid_array
+from rs_embed.raster.embedding_array import grid_array
 
 S2 = ("B2", "B3", "B4", "B8", "B11", "B12")
 PLACE = (500_000.0, 5_000_000.0)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rs_embed.core.grid import Grid
 from rs_embed.core.model import ModelChoice
-from rs_embed.core.patch import Frame
+from rs_embed.core.patch import Interval
 from rs_embed.core.plan import FetchPlan
 from rs_embed.core.specs import BBox, OutputSpec, PointBuffer, SensorSpec, TemporalSpec
 from rs_embed.core.units import MEANINGS
@@ -113,13 +113,13 @@ def broken(draw: st.DrawFn) -> BBox | PointBuffer | TemporalSpec | SensorSpec | 
 
 
 @st.composite
-def grids(draw: st.DrawFn, most: int = 60) -> Grid:
+def grids(draw: st.DrawFn, maximum: int = 60) -> Grid:
     """Lattices in a few CRS, rows counted from either side."""
     crs = draw(st.sampled_from(("EPSG:32631", "EPSG:32719", "EPSG:32661", "EPSG:4326")))
     step = draw(st.sampled_from((0.5, 10.0, 30.0))) if crs != "EPSG:4326" else 0.125
     down = draw(st.sampled_from((-step, step)))
     col, row = draw(st.integers(-500, 500)), draw(st.integers(-500, 500))
-    height, width = draw(st.integers(1, most)), draw(st.integers(1, most))
+    height, width = draw(st.integers(1, maximum)), draw(st.integers(1, maximum))
     base = (0.0, 0.0) if crs == "EPSG:4326" else (500_000.0, 5_000_000.0)
     return Grid(
         crs, Affine(step, 0, base[0] + col * step, 0, down, base[1] + row * step), (height, width)
@@ -127,7 +127,7 @@ def grids(draw: st.DrawFn, most: int = 60) -> Grid:
 
 
 @st.composite
-def frames(draw: st.DrawFn) -> tuple[Frame, ...]:
+def intervals(draw: st.DrawFn) -> tuple[Interval, ...]:
     """Zero to three half-open windows of dates."""
     days = sorted(draw(st.lists(dates, min_size=1, max_size=4, unique=True)))
     return tuple((a.isoformat(), b.isoformat()) for a, b in pairwise(days))
@@ -139,7 +139,13 @@ def fetch_plans(draw: st.DrawFn) -> FetchPlan:
     sensor = draw(sensors)
     units = tuple(draw(st.sampled_from(sorted(MEANINGS))) for _ in sensor.bands)
     return FetchPlan(
-        sensor.collection, sensor.bands, units, draw(grids()), draw(frames()), sensor, draw(names)
+        sensor.collection,
+        sensor.bands,
+        units,
+        draw(grids()),
+        draw(intervals()),
+        sensor,
+        draw(names),
     )
 
 

@@ -70,7 +70,7 @@ def test_same_numbers_as_get_embedding(side_px):
     assert found.rio.crs == one.data.rio.crs
     assert found.rio.transform() == one.data.rio.transform()
     assert meta_of(found)["input_time"] == one.meta["input_time"] == "2022-07-17"
-    assert meta_of(found)["frames"] == one.meta["frames"]
+    assert meta_of(found)["intervals"] == one.meta["intervals"]
 
 
 def test_same_numbers_as_the_local_source():
@@ -155,7 +155,7 @@ def test_stand_in_and_names_in_order():
     standing = array.assign_coords(band=["B2", "B3", "B4", "B8A", "B11", "B12"])
     found = standing.rsembed.embed("mosaiks", bands={"B8": "B8A"})
     same(found, array.rsembed.embed("mosaiks"), 0)
-    assert meta_of(found)["stand_ins"] == {"B8": "B8A"}
+    assert meta_of(found)["substitutes"] == {"B8": "B8A"}
     assert meta_of(found)["input"]["bands"] == ["B2", "B3", "B4", "B8A", "B11", "B12"]
     nameless = array.drop_vars("band")
     same(nameless.rsembed.embed("mosaiks", bands=S2), array.rsembed.embed("mosaiks"), 0)
@@ -303,7 +303,7 @@ def test_south_up():
     wanted = north.rsembed.embed("mosaiks")
     found = south.rsembed.embed("mosaiks")
     xr.testing.assert_equal(found, wanted)
-    assert meta_of(found)["flipped_rows"] is True
+    assert meta_of(found)["input"]["south_up"] is True
     native = south.rsembed.embed("mosaiks", output=OutputSpec.grid(grid_orientation="native"))
     same(native, wanted[:, ::-1], 0)
     np.testing.assert_array_equal(native.y, wanted.y[::-1])
@@ -421,8 +421,8 @@ def test_to_patch():
     np.testing.assert_array_equal(patch.data, array.values)
     assert patch.bands == S2
     assert patch.units == ("reflectance_x10000",) * 6
-    assert patch.frames == (("2022-06-01", "2022-06-02"), ("2022-06-11", "2022-06-12"))
+    assert patch.intervals == (("2022-06-01", "2022-06-02"), ("2022-06-11", "2022-06-12"))
     assert patch.grid == array.rsembed.grid
-    flipped = array.isel(y=slice(None, None, -1)).rio.write_transform().rsembed.to_patch()
-    np.testing.assert_array_equal(flipped.data, patch.data)
-    assert flipped.grid == patch.grid
+    south_up = array.isel(y=slice(None, None, -1)).rio.write_transform().rsembed.to_patch()
+    np.testing.assert_array_equal(south_up.data, patch.data)
+    assert south_up.grid == patch.grid

@@ -231,7 +231,7 @@ def test_check_tells_what_will_be_decided():
     south = array.isel(y=slice(None, None, -1)).rio.write_transform()
     notes = south.rsembed.check("mosaiks").notes
     assert notes["warped_from"] == "EPSG:4326"
-    assert notes["flipped_rows"] is True
+    assert notes["south_up"] is True
     far = scene(64, 64, step=60).rsembed.check("mosaiks")
     assert "more than twice coarser" in far.notes["resolution"]
     assert "more than twice coarser" in repr(far)

@@ -99,24 +99,24 @@ def test_composite_is_the_median(series):
 def test_months_are_binned(series):
     found = series.rsembed.embed("times_months")
     assert found.dims == ("feature", "y", "x")
-    assert meta_of(found)["frames"] == [
+    assert meta_of(found)["intervals"] == [
         ["2022-06-03", "2022-07-01"], ["2022-07-01", "2022-08-01"], ["2022-08-01", "2022-08-02"],
     ]  # fmt: skip
-    assert meta_of(found)["empty_frames"] == 1
+    assert meta_of(found)["empty_intervals"] == 1
     assert meta_of(found)["dates"] == 3
 
 
 def test_a_bin_without_a_valid_pixel_is_empty(series):
     series[2] = np.nan
-    assert meta_of(series.rsembed.embed("times_months"))["empty_frames"] == 2
+    assert meta_of(series.rsembed.embed("times_months"))["empty_intervals"] == 2
 
 
 def test_a_series_takes_the_temporal_as_its_window(series):
     summer = TemporalSpec.range("2022-06-01", "2022-09-01")
     meta = meta_of(series.rsembed.embed("times_equal", temporal=summer))
-    assert len(meta["frames"]) == 4
-    assert meta["frames"][0][0] == "2022-06-01"
-    assert meta["empty_frames"] == 2
+    assert len(meta["intervals"]) == 4
+    assert meta["intervals"][0][0] == "2022-06-01"
+    assert meta["empty_intervals"] == 2
     assert meta["temporal"] == ["2022-06-01", "2022-09-01"]
 
 
@@ -144,7 +144,7 @@ def test_undated_arrays():
     with pytest.raises(SpecError, match=r"temporal=TemporalSpec\.range"):
         array.rsembed.embed("times_months")
     said = TemporalSpec.range("2022-06-01", "2022-07-01")
-    assert meta_of(array.rsembed.embed("times_months", temporal=said))["frames"] == [
+    assert meta_of(array.rsembed.embed("times_months", temporal=said))["intervals"] == [
         ["2022-06-01", "2022-07-01"]
     ]
 

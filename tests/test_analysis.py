@@ -12,7 +12,7 @@ from affine import Affine
 from rs_embed import OutputSpec, SpecError, sample_scene
 from rs_embed.core.crs import project
 from rs_embed.core.grid import Grid
-from rs_embed.georef import grid_array
+from rs_embed.raster.embedding_array import grid_array
 from tests.scenes import scene
 
 mpl.use("Agg")
@@ -40,7 +40,7 @@ def real():
 
 def lonlat(row, col, grid=GRID):
     """Degrees of the centre of a cell, moved by a third of a cell."""
-    x, y = grid.x()[col] + grid.step[0] / 3, grid.y()[row] - grid.step[1] / 3
+    x, y = grid.x()[col] + grid.resolution[0] / 3, grid.y()[row] - grid.resolution[1] / 3
     lon, lat = project(x, y, grid.crs, "EPSG:4326")
     return float(lon), float(lat)
 
@@ -415,13 +415,13 @@ def test_dates_are_chosen_first(cells, tmp_path):
 
 def test_lazy_embeddings_are_walked_in_blocks(monkeypatch):
     """The covariance of an array that is larger than a block is that of the whole."""
-    from rs_embed import cells as walked
+    from rs_embed.analysis import cells as walked
 
     rng = np.random.default_rng(1)
     values = rng.normal(size=(4, 30, 20)).astype(np.float32) + np.arange(30)[:, None]
     array = grid_array(values.astype(np.float32), GRID.window(0, 0, 30, 20), {})
     whole = array.rsembed.pca(2)
     monkeypatch.setattr(walked, "BLOCK_VALUES", 4 * 20 * 7)
-    assert len(list(walked.blocks(array))) > 4
+    assert len(list(walked.iter_cells(array))) > 4
     lazy = array.copy(data=da.from_array(array.values, chunks=(4, 5, 7)))
     np.testing.assert_allclose(lazy.rsembed.pca(2), whole, rtol=1e-4, atol=1e-4)

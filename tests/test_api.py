@@ -170,7 +170,7 @@ get_embedding("mosaiks", spatial=PointBuffer(5, 52, 100), temporal=TemporalSpec.
 assert list_models() == ["mosaiks"], list_models()
 load_model("mosaiks:1024")
 assert list_models() == ["mosaiks"], list_models()
-from rs_embed.embedders.run import unload_models
+from rs_embed.embedders.runtime import unload_models
 unload_models()
 assert list_models() == [], list_models()
 """

@@ -12,7 +12,8 @@ import rs_embed
 from rs_embed import BBox, ModelError, OutputSpec, PointBuffer, ProviderError, SpecError
 from rs_embed.core.registry import list_models
 from rs_embed.core.result import unwrap_or_raise
-from rs_embed.embedders import catalog, run
+from rs_embed.embedders import catalog
+from rs_embed.embedders import runtime as run
 from rs_embed.providers import base
 from tests import counting, toys
 from tests.counting import CountingProvider
@@ -56,10 +57,10 @@ def single(spatial, **keywords):
 def test_each_distinct_plan_is_fetched_once_and_handed_on(source, monkeypatch, workers, group):
     """Whatever the number of workers, and however few pixels may be held at once."""
     source.workers = workers
-    monkeypatch.setattr("rs_embed.batch._GROUP_VALUES", group)
+    monkeypatch.setattr("rs_embed.pipeline.rois._GROUP_VALUES", group)
     asked = [*SPOTS, SPOTS[1], SPOTS[0], *SPOTS]
     results = batch(asked, output=OutputSpec.grid())
-    assert len(source.fetched) == len(set(source.fetched)) == len(SPOTS)
+    assert len(source.fetch_window) == len(set(source.fetch_window)) == len(SPOTS)
     assert len(results) == len(asked)
     np.testing.assert_array_equal(results[1].data, results[4].data)
 
@@ -68,7 +69,7 @@ def test_each_distinct_plan_is_fetched_once_and_handed_on(source, monkeypatch, w
 def test_regions_that_see_the_same_pixels_share_a_fetch(source, monkeypatch, workers):
     """One and two cells from one corner lie in the same window; others are asked for between."""
     source.workers = workers
-    monkeypatch.setattr("rs_embed.batch._GROUP_VALUES", 1)
+    monkeypatch.setattr("rs_embed.pipeline.rois._GROUP_VALUES", 1)
     from rs_embed.core.crs import project
 
     def box(east: int, cells: int) -> BBox:
@@ -79,20 +80,20 @@ def test_regions_that_see_the_same_pixels_share_a_fetch(source, monkeypatch, wor
     asked = [box(500_000, 1), box(600_000, 1), box(500_000, 2)]
     results = batch(asked, output=OutputSpec.grid())
     assert [one.meta["cells"] for one in results] == [[1, 1], [1, 1], [1, 2]]
-    assert len(source.fetched) == 2
+    assert len(source.fetch_window) == 2
     for spatial, one in zip(asked, results, strict=True):
         np.testing.assert_array_equal(one.data, single(spatial, output=OutputSpec.grid()).data)
 
 
 def test_one_region_is_one_fetch(source):
     single(SPOTS[3])
-    assert len(source.fetched) == 1
+    assert len(source.fetch_window) == 1
 
 
 def test_a_batch_that_cannot_be_planned_fetches_and_builds_nothing(source):
     with pytest.raises(SpecError, match="temporal"):
         rs_embed.get_embeddings_batch("counted", spatials=SPOTS, backend="counting")
-    assert source.fetched == counting.BUILT == counting.BATCHES == []
+    assert source.fetch_window == counting.BUILT == counting.BATCHES == []
 
 
 # Order and batches
@@ -102,7 +103,7 @@ def test_a_batch_that_cannot_be_planned_fetches_and_builds_nothing(source):
 @pytest.mark.parametrize("group", [1, 20_000, 64_000_000])
 def test_order_is_kept_and_each_is_what_it_is_alone(source, monkeypatch, workers, group):
     source.workers = workers
-    monkeypatch.setattr("rs_embed.batch._GROUP_VALUES", group)
+    monkeypatch.setattr("rs_embed.pipeline.rois._GROUP_VALUES", group)
     asked = [SPOTS[i] for i in (3, 0, 2, 1)]
     together = batch(asked, output=OutputSpec.grid())
     for spatial, one in zip(asked, together, strict=True):
@@ -129,7 +130,7 @@ def test_one_window_at_a_time_gives_the_same(source):
 
 @pytest.mark.parametrize("group", [1, 64_000_000])
 def test_progress_counts_the_windows_of_all(source, monkeypatch, group):
-    monkeypatch.setattr("rs_embed.batch._GROUP_VALUES", group)
+    monkeypatch.setattr("rs_embed.pipeline.rois._GROUP_VALUES", group)
     told: list[tuple[int, int]] = []
     batch(SPOTS, batch_size=5, progress=lambda done, total: told.append((done, total)))
     done = [one for one, _ in told]
@@ -231,8 +232,8 @@ def test_a_build_that_fails_is_tried_again(source, monkeypatch):
         with pytest.raises(ModelError, match="not today"):
             single(SPOTS[0])
     assert single(SPOTS[0]).data.shape == (10,)
-    assert source.fetched  # only the call that could run has fetched
-    assert len(source.fetched) == 1
+    assert source.fetch_window  # only the call that could run has fetched
+    assert len(source.fetch_window) == 1
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:0"])
@@ -242,7 +243,7 @@ def test_cuda_without_cuda_is_an_error(source, monkeypatch, device, model):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     if model == "remoteclip":
-        from rs_embed.embedders import remoteclip
+        from rs_embed.embedders.families import remoteclip
 
         catalog._REGISTERED[model] = remoteclip.SPEC
     with pytest.raises(ModelError, match="device='cpu'"):
@@ -251,7 +252,7 @@ def test_cuda_without_cuda_is_an_error(source, monkeypatch, device, model):
         )
     with pytest.raises(ModelError, match="device='cpu'"):
         rs_embed.load_model(model, device=device)
-    assert source.fetched == []
+    assert source.fetch_window == []
 
 
 @pytest.mark.parametrize("device", ["gpu", "", "cuda:x", None, 0])

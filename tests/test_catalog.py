@@ -7,7 +7,7 @@ from rs_embed.core.model import ModelChoice
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.core.units import MEANINGS
 from rs_embed.embedders.catalog import MODEL_SPECS, find_model
-from rs_embed.embedders.run import attribute
+from rs_embed.embedders.runtime import attribute
 
 VARIANTS = [(spec.id, variant.name) for spec in MODEL_SPECS.values() for variant in spec.variants]
 

@@ -404,7 +404,7 @@ def toy_program(record):
     program = (
         "from dataclasses import replace\n"
         "from rs_embed.core.model import Variant, WeightRecord\n"
-        "from rs_embed.embedders import mosaiks\n"
+        "from rs_embed.embedders.families import mosaiks\n"
         "from rs_embed.embedders.catalog import add_model\n"
         f"one = Variant('one', 8, weights=WeightRecord(**{record!r}))\n"
         "add_model(replace(mosaiks.SPEC, id='toy', variants=(one,), default_variant='one'))\n"

@@ -8,7 +8,7 @@ import rioxarray
 import xarray as xr
 
 import rs_embed
-from rs_embed.demo import CLASSES, MODEL, run_demo
+from rs_embed.cli.demo import CLASSES, MODEL, run_demo
 
 ROOT = Path(__file__).parent.parent
 IMAGERY = ROOT.parent / "shared" / "imagery"

@@ -19,7 +19,7 @@ from rs_embed.core.grid import roi_grid
 from rs_embed.core.model import Model
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.embedders.catalog import MODEL_SPECS
-from rs_embed.embedders.run import unload_models
+from rs_embed.embedders.runtime import unload_models
 from tests.doors import array_of, embed, resolved, season, smallest, square
 
 # Told once of models whose windows show; seen or not depends on which test runs first.

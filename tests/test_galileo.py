@@ -20,21 +20,21 @@ from rs_embed import (
     register_provider,
 )
 from rs_embed.core.errors import ModelError
-from rs_embed.core.field import place_share
 from rs_embed.core.grid import Grid
 from rs_embed.core.model import Model
 from rs_embed.core.patch import Patch
 from rs_embed.core.plan import place_windows
 from rs_embed.core.prepare import Windows
 from rs_embed.core.result import unwrap_or_raise
+from rs_embed.core.token_grid import position_share
 from rs_embed.core.tokens import Tokens
-from rs_embed.describe import finish
-from rs_embed.embedders import galileo
 from rs_embed.embedders.catalog import find_model
-from rs_embed.embedders.run import Loaded, encode, prepare, unload_models
-from rs_embed.notices import RsEmbedWarning, forget
+from rs_embed.embedders.families import galileo
+from rs_embed.embedders.runtime import LoadedModel, encode, prepare, unload_models
 from rs_embed.parity import write_checkpoint
-from rs_embed.pipeline import encode_jobs, job
+from rs_embed.pipeline import encode_inputs, tiled_input
+from rs_embed.pipeline.assemble import assemble_embedding
+from rs_embed.plugins.notices import RsEmbedWarning, forget
 from rs_embed.providers.memory import MemoryProvider
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -72,11 +72,11 @@ def model(weights):
     return resolved
 
 
-def frames(*months: str) -> tuple[tuple[str, str], ...]:
+def intervals(*months: str) -> tuple[tuple[str, str], ...]:
     return tuple((f"{month}-05", f"{month}-25") for month in months)
 
 
-JUNE = frames("2022-06")
+JUNE = intervals("2022-06")
 
 
 def windows(of: Model, *, batch=1, dates=JUNE, steps=None, seed=0) -> Windows:
@@ -99,7 +99,7 @@ def without(given: Windows, *where: object) -> Windows:
 
 def tokens(of: Model, given: Windows) -> Tokens:
     choice = ModelChoice("galileo", of.variant.name, of.modality, of.options, of.weights)
-    ready: Loaded = load_model(choice, device="cpu")
+    ready: LoadedModel = load_model(choice, device="cpu")
     return encode(ready, prepare(of, given), of)
 
 
@@ -108,7 +108,7 @@ def tokens(of: Model, given: Windows) -> Tokens:
 
 def test_every_group_is_reached(model) -> None:
     of = model("s2s1", **dict.fromkeys(SIDES, True))
-    given = windows(of, batch=2, dates=frames("2022-06", "2022-07"))
+    given = windows(of, batch=2, dates=intervals("2022-06", "2022-07"))
     arrays = prepare(of, given)
     assert [group.name for group in galileo.groups(of)] == [g.name for g in galileo.GROUPS]
     assert arrays["visible"].shape == (2, 2, len(galileo.GROUPS))
@@ -141,7 +141,7 @@ def test_inputs_of_two_options_are_asked_for_once(model) -> None:
 
 def test_static_layers_are_the_same_in_every_step(model) -> None:
     of = model(srtm=True, landscan=True)
-    given = windows(of, dates=frames("2022-06", "2022-07"))
+    given = windows(of, dates=intervals("2022-06", "2022-07"))
     given.pixels[:, :, 10:] = given.pixels[:, :1, 10:]
     once = without(given, 0, 1, slice(10, None))
     for name in ("SRTM", "LS"):
@@ -195,9 +195,9 @@ def test_months_are_those_of_the_midpoints_from_zero(model) -> None:
 
 def test_another_month_is_another_embedding(model) -> None:
     of = model()
-    june, july = (tokens(of, windows(of, dates=frames(m))).grid for m in ("2022-06", "2022-07"))
+    june, july = (tokens(of, windows(of, dates=intervals(m))).grid for m in ("2022-06", "2022-07"))
     assert np.abs(june - july).max() > 1e-3
-    again = tokens(of, windows(of, dates=frames("2019-06"))).grid
+    again = tokens(of, windows(of, dates=intervals("2019-06"))).grid
     np.testing.assert_array_equal(june, again)
 
 
@@ -212,8 +212,8 @@ def test_undated_pixels_take_the_month_they_are_given(model) -> None:
     [
         ({}, (), 1, "no date"),
         ({"month": 6}, (), 2, "2 steps"),
-        ({"month": 6}, frames("2022-06"), 1, "leave month out"),
-        ({}, frames(*(f"20{y}-{m:02d}" for y in (20, 21) for m in range(1, 13)), "2022-01"), 25,
+        ({"month": 6}, intervals("2022-06"), 1, "leave month out"),
+        ({}, intervals(*(f"20{y}-{m:02d}" for y in (20, 21) for m in range(1, 13)), "2022-01"), 25,
          "at most 24"),
     ],
 )  # fmt: skip
@@ -225,13 +225,13 @@ def test_time_that_cannot_be_told_is_an_error(model, option, dates, steps, words
 
 def test_a_full_series_of_24_months_runs(model) -> None:
     of = model(window_px=8)
-    dates = frames(*(f"20{y}-{m:02d}" for y in (20, 21) for m in range(1, 13)))
+    dates = intervals(*(f"20{y}-{m:02d}" for y in (20, 21) for m in range(1, 13)))
     assert np.isfinite(tokens(of, windows(of, dates=dates)).grid).all()
 
 
 # -- what is missing ---------------------------------------------------------------------------
 
-MONTHS = frames("2022-06", "2022-07", "2022-08")
+MONTHS = intervals("2022-06", "2022-07", "2022-08")
 
 
 def test_an_empty_step_is_hidden_not_filled(model) -> None:
@@ -240,7 +240,7 @@ def test_an_empty_step_is_hidden_not_filled(model) -> None:
     hidden = without(given, 0, 2)
     assert prepare(of, hidden)["visible"][0, :, 0].tolist() == [True, True, False]
     # The last step changes no other step's place, so the series without it is the same.
-    shorter = replace(given, pixels=given.pixels[:, :2], frames=(MONTHS[:2],))
+    shorter = replace(given, pixels=given.pixels[:, :2], intervals=(MONTHS[:2],))
     np.testing.assert_allclose(tokens(of, hidden).grid, tokens(of, shorter).grid, **CLOSE)
     np.testing.assert_allclose(tokens(of, hidden).image, tokens(of, shorter).image, **CLOSE)
 
@@ -252,7 +252,7 @@ class Cloudy(MemoryProvider):
         return super().fetch(plan).map(self._clouded)
 
     def _clouded(self, patch: Patch) -> Patch:
-        gone = np.array([start.startswith("2022-07") for start, _ in patch.frames], dtype=bool)
+        gone = np.array([start.startswith("2022-07") for start, _ in patch.intervals], dtype=bool)
         data = np.where(gone[:, None, None, None], np.float32(np.nan), patch.data)
         return patch if "B2" not in patch.bands else replace(patch, data=data)
 
@@ -266,8 +266,8 @@ def test_empty_months_are_counted(weights, modality, empty) -> None:
         temporal=TemporalSpec.range("2022-06-01", "2022-09-01"),
         backend=f"cloudy_{modality}", device="cpu",
     )  # fmt: skip
-    assert emb.meta["empty_frames"] == empty
-    assert len(emb.meta["frames"]) == 3
+    assert emb.meta["empty_intervals"] == empty
+    assert len(emb.meta["intervals"]) == 3
     assert np.isfinite(emb.data).all()
 
 
@@ -275,7 +275,7 @@ def test_an_empty_step_in_front_keeps_the_others_in_their_places(model) -> None:
     of = model()
     given = windows(of, dates=MONTHS)
     hidden = tokens(of, without(given, 0, 0))
-    shorter = replace(given, pixels=given.pixels[:, 1:], frames=(MONTHS[1:],))
+    shorter = replace(given, pixels=given.pixels[:, 1:], intervals=(MONTHS[1:],))
     assert np.abs(hidden.grid - tokens(of, shorter).grid).max() > 1e-3
 
 
@@ -285,7 +285,10 @@ def test_a_ragged_batch_equals_one_by_one(model) -> None:
     both = tokens(of, given)
     for i in range(2):
         alone = replace(
-            given, pixels=given.pixels[i : i + 1], frames=(MONTHS,), lonlat=given.lonlat[i : i + 1]
+            given,
+            pixels=given.pixels[i : i + 1],
+            intervals=(MONTHS,),
+            lonlat=given.lonlat[i : i + 1],
         )
         one = tokens(of, alone)
         np.testing.assert_allclose(both.grid[i], one.grid[0], **CLOSE)
@@ -360,8 +363,8 @@ def test_bands_are_taken_by_name(model) -> None:
 
     def through(order: list[int]) -> np.ndarray:
         bands, units = (tuple(named[i] for i in order) for named in (of.bands, of.units))
-        patch = Patch(given.pixels[0][:, order], bands, units, grid, given.frames[0])
-        return encode_jobs(loaded, [unwrap_or_raise(job(planned, patch))])[0].cells
+        patch = Patch(given.pixels[0][:, order], bands, units, grid, given.intervals[0])
+        return encode_inputs(loaded, [unwrap_or_raise(tiled_input(planned, patch))])[0].cells
 
     straight = list(range(len(of.bands)))
     np.testing.assert_array_equal(through(straight[::-1]), through(straight))
@@ -498,7 +501,7 @@ def test_a_grid_that_shows_its_windows_says_so_once(weights) -> None:
     forget()
     with pytest.warns(RsEmbedWarning, match=r"4 windows .* overlap=4, or a window_px of 8"):
         emb = grid_of_windows(weights)
-    assert emb.meta["place_share"] > 0.2
+    assert emb.meta["position_share"] > 0.2
     grid_of_windows(weights)  # a second warning would be an error
 
 
@@ -534,7 +537,9 @@ def on_spain(spain: Patch, overlap: int = 0, **options):
         unwrap_or_raise(find_model(choice)), spain.grid, "native", overlap, (0, 0, 0, 0)
     )
     loaded = load_model(choice, device="cpu")
-    return planned, encode_jobs(loaded, [unwrap_or_raise(job(planned, spain))], batch_size=48)[0]
+    return planned, encode_inputs(
+        loaded, [unwrap_or_raise(tiled_input(planned, spain))], batch_size=48
+    )[0]
 
 
 @real
@@ -561,7 +566,7 @@ def test_real_pixels_take_the_official_path(spain) -> None:
     assert seen.all()
     wanted = out[0].reshape(8, 8, 5, 128).mean(dim=2).numpy()
     np.testing.assert_allclose(field.cells[8:16, 16:24], wanted, rtol=1e-4, atol=1e-4)
-    emb = unwrap_or_raise(finish(planned, field, OutputSpec.pooled(), {}))
+    emb = unwrap_or_raise(assemble_embedding(planned, field, OutputSpec.pooled(), {}))
     np.testing.assert_allclose(emb.data, field.cells.mean((0, 1)), rtol=1e-5, atol=1e-6)
 
 
@@ -578,10 +583,10 @@ def test_real_pixels_take_the_official_path(spain) -> None:
 def test_place_share_of_the_scene(spain, overlap, options, share) -> None:
     """How much of a grid is the place in the window; with windows of one token there is none."""
     planned, field = on_spain(spain, overlap, **options)
-    assert place_share(field.cells, planned.tiling) == pytest.approx(share, abs=2e-3)
+    assert position_share(field.cells, planned.tiling) == pytest.approx(share, abs=2e-3)
     if options:
         # Counted by the 8 x 8 places of a larger window, the share is near chance.
         eight = place_windows(
             unwrap_or_raise(find_model("galileo")), spain.grid, "native", 0, (0, 0, 0, 0)
         ).tiling
-        assert place_share(field.cells, eight) == pytest.approx(0.0213, abs=2e-3)
+        assert position_share(field.cells, eight) == pytest.approx(0.0213, abs=2e-3)

@@ -30,9 +30,9 @@ from rs_embed.core.grid import Grid
 from rs_embed.core.model import InputSpec
 from rs_embed.core.plan import FetchPlan
 from rs_embed.core.result import unwrap_or_raise
-from rs_embed.notices import forget
+from rs_embed.plugins.notices import forget
 from rs_embed.providers.local import composite, local_provider, open_path, sample_provider
-from rs_embed.reading import read_xarray
+from rs_embed.raster import read_xarray
 
 SCENE = Path(str(files("rs_embed.data"))) / "patagonia_s2_6band.tif"
 PLACE = PointBuffer(-67.645, -47.850, 320)
@@ -43,8 +43,10 @@ GRID = Grid("EPSG:32719", rasterio.Affine(10, 0, 600100, 0, -10, 4699920), (20, 
 
 def plan(provider: Any, item: InputSpec = S2, sensor: SensorSpec | None = None, **kw: Any) -> Any:
     source = unwrap_or_raise(provider.describe(item, sensor))
-    made = {"grid": GRID, "frames": (), "sensor": sensor or SensorSpec("x", source.bands), **kw}
-    return FetchPlan(source.collection, source.bands, source.units, content=source.content, **made)
+    made = {"grid": GRID, "intervals": (), "sensor": sensor or SensorSpec("x", source.bands), **kw}
+    return FetchPlan(
+        source.collection, source.bands, source.units, content_hash=source.content_hash, **made
+    )
 
 
 def fetch(provider: Any, **kw: Any) -> Any:
@@ -185,7 +187,7 @@ class TestDescribe:
         assert source.bands == ("B4", "B8")
         assert not source.dated
         assert source.grid.shape == (200, 300)
-        assert len(source.content) == 64
+        assert len(source.content_hash) == 64
 
     def test_bands_by_any_alias(self):
         item = InputSpec("s2", ("nir", "swir16"), "reflectance")
@@ -218,7 +220,7 @@ class TestDescribe:
         copy = tmp_path / "another.tif"
         shutil.copy(first, copy)
         other = tagged(tmp_path, "other.tif", shift=1)
-        marks = [plan(local_provider(path)).content for path in (first, copy, other)]
+        marks = [plan(local_provider(path)).content_hash for path in (first, copy, other)]
         assert marks[0] == marks[1] != marks[2]
         prints = [plan(local_provider(path)).fingerprint for path in (first, copy, other)]
         assert prints[0] == prints[1] != prints[2]
@@ -236,7 +238,9 @@ class TestDates:
 
     def test_a_frame_holds_the_dates_from_its_start_to_before_its_end(self):
         provider = local_provider(series(list(self.DAYS)))
-        patch = fetch(provider, frames=(("2022-06-01", "2022-07-01"), ("2022-07-01", "2022-07-31")))
+        patch = fetch(
+            provider, intervals=(("2022-06-01", "2022-07-01"), ("2022-07-01", "2022-07-31"))
+        )
         assert patch.meta["scenes"] == [2, 1]
         assert patch.meta["dates"] == [["2022-06-01", "2022-06-30"], ["2022-07-01"]]
         base = sample_scene().sel(band=["B4", "B8"]).values[:, 10:30, 10:40].astype("f4")
@@ -249,7 +253,7 @@ class TestDates:
         shuffled = series(list(self.DAYS)).isel(time=[3, 0, 1, 2])
         sensor = SensorSpec("x", ("B4", "B8"), composite="mosaic")
         patch = fetch(
-            local_provider(shuffled), frames=(("2022-06-01", "2022-08-01"),), sensor=sensor
+            local_provider(shuffled), intervals=(("2022-06-01", "2022-08-01"),), sensor=sensor
         )
         base = sample_scene().sel(band=["B4", "B8"]).values[:, 10:30, 10:40].astype("f4")
         assert np.array_equal(patch.data[0][:, 0, 0], base[:, 0, 0] + 30)
@@ -257,14 +261,16 @@ class TestDates:
 
     def test_an_empty_frame_is_counted_and_missing(self):
         provider = local_provider(series(list(self.DAYS)))
-        patch = fetch(provider, frames=(("2022-05-01", "2022-06-01"), ("2022-06-01", "2022-06-02")))
+        patch = fetch(
+            provider, intervals=(("2022-05-01", "2022-06-01"), ("2022-06-01", "2022-06-02"))
+        )
         assert patch.meta["scenes"] == [0, 1]
         assert np.isnan(patch.data[0]).all()
         assert np.isfinite(patch.data[1]).all()
 
     def test_no_date_at_all(self):
         provider = local_provider(series(list(self.DAYS)))
-        error = refusal(provider.fetch(plan(provider, frames=(("2021-01-01", "2022-01-01"),))))
+        error = refusal(provider.fetch(plan(provider, intervals=(("2021-01-01", "2022-01-01"),))))
         assert isinstance(error, ProviderError)
         assert "2022-06-01 to 2022-07-31" in str(error)
 
@@ -331,7 +337,7 @@ class TestFiles:
         tagged(tmp_path, "s2_2022-06-11_a.tif", shift=10)
         tagged(tmp_path, "s2_2022_07_01.tif", shift=20)
         provider = local_provider(str(tmp_path / "s2_*.tif"))
-        patch = fetch(provider, frames=(("2022-06-01", "2022-07-01"),))
+        patch = fetch(provider, intervals=(("2022-06-01", "2022-07-01"),))
         assert patch.meta["dates"] == [["2022-06-01", "2022-06-11"]]
         base = sample_scene().sel(band=["B4", "B8"]).values[:, 10:30, 10:40]
         assert np.array_equal(patch.data[0], base + 5)

@@ -25,14 +25,14 @@ from rs_embed import (
     get_embedding,
     register_provider,
 )
+from rs_embed.core.embedding import META_ATTR
+from rs_embed.core.jsonable import to_jsonable
 from rs_embed.core.model import Cadence
-from rs_embed.describe import plain
-from rs_embed.georef import META_ATTR
 from rs_embed.providers import base
 from tests.river import SUMMER, TOY, Ended, at, registered, roi_of
 from tests.toys import BANDS, toy
 
-RULES = toy("toy_rules", own_rules=("values are halved",))
+RULES = toy("toy_rules", assumptions=("values are halved",))
 PLACED = toy("toy_place", encode="tests.toys:place_encode")
 COARSE = toy("toy_30m", scale_m=30)
 MONTHLY = toy("toy_monthly", cadence=Cadence("months", 12))
@@ -45,7 +45,7 @@ EDGE = 600_000 + 80  # the first eight columns of `at()`
 def _toys():
     register_provider("ended", lambda source: Ended(*source))
     with registered(TOY, RULES, PLACED, COARSE, MONTHLY), warnings.catch_warnings():
-        warnings.simplefilter("ignore", rs_embed.notices.RsEmbedWarning)
+        warnings.simplefilter("ignore", rs_embed.plugins.notices.RsEmbedWarning)
         yield
     base._FACTORIES.pop("ended")
 
@@ -104,7 +104,7 @@ FIELDS = {
     ],
     "dim": [(of, 10)],
     "weights": [(of, {"weights": "none"})],
-    "own_rules": [(of, []), (lambda: of("toy_rules"), ["values are halved"])],
+    "assumptions": [(of, []), (lambda: of("toy_rules"), ["values are halved"])],
     "licence": [(of, "Apache-2.0")],
     "citation": [(of, "none")],
     "backend": [(of, "memory"), (lambda: embedded(array()), "array")],
@@ -130,7 +130,7 @@ FIELDS = {
         (lambda: of(temporal=TemporalSpec.year(2022)), "2022-07-02"),
         (lambda: embedded(array()), None),
     ],
-    "frames": [
+    "intervals": [
         (of, [SEASON]),
         (
             lambda: of("toy_monthly"),
@@ -138,7 +138,7 @@ FIELDS = {
              ["2022-08-01", "2022-09-01"]],
         ),
     ],
-    "empty_frames": [
+    "empty_intervals": [
         (of, 0),
         (lambda: embedded(series(), "toy_monthly", temporal=SUMMER), 2),
     ],
@@ -162,8 +162,8 @@ FIELDS = {
         (lambda: of("toy_place")["seam_ratio"] > of("toy")["seam_ratio"], True),
         (lambda: of(spatial=at(side_px=32)), None),
     ],
-    "place_share": [
-        (lambda: of("toy_place")["place_share"] > 2 * of("toy")["place_share"], True),
+    "position_share": [
+        (lambda: of("toy_place")["position_share"] > 2 * of("toy")["position_share"], True),
         (lambda: of(spatial=at(side_px=32)), None),
     ],
     "valid_fraction": [(of, 1.0), (lambda: of(backend="ended", source=HOLES), 0.875)],
@@ -214,7 +214,7 @@ FIELDS = {
         (lambda: "more than twice coarser" in embedded(array(step=25.0))["resolution"], True)
     ],
     "warped_from": [(lambda: embedded(array(step=1e-4, crs="EPSG:4326")), "EPSG:4326")],
-    "stand_ins": [(lambda: embedded(array(), bands={"B2": "B3"}), {"B2": "B3"})],
+    "substitutes": [(lambda: embedded(array(), bands={"B2": "B3"}), {"B2": "B3"})],
     "units_assumed": [
         (
             lambda: embedded(
@@ -223,7 +223,6 @@ FIELDS = {
             "reflectance_x10000",
         )
     ],
-    "flipped_rows": [(lambda: embedded(array(south_up=True)), True)],
     "ignored_variables": [(lambda: embedded(_with_a_score(), units="reflectance"), ["score"])],
     "coordinates": [(lambda: embedded(_of_corners()), "corners")],
     "transform_ignored": [(lambda: "transform" in embedded(_stale())["transform_ignored"], True)],
@@ -233,7 +232,7 @@ ALWAYS = {
     name for name in FIELDS
     if name not in {
         "dates", "resampled_grid", "south_up", "model_scale_m", "notes", "area_averaged",
-        "resampled", "resolution", "warped_from", "stand_ins", "units_assumed", "flipped_rows",
+        "resampled", "resolution", "warped_from", "substitutes", "units_assumed",
         "ignored_variables", "transform_ignored", "coordinates",
     }
 }  # fmt: skip
@@ -330,7 +329,7 @@ def test_every_meta_here_is_strict_json():
 
 def test_plain_leaves_plain_data_alone():
     data = {"a": [1, 2.5, None, True, "x"], "b": {"c": []}}
-    assert plain(data) == data
+    assert to_jsonable(data) == data
 
 
 def test_no_path_of_the_caller_is_told(tmp_path):

@@ -7,8 +7,8 @@ import pytest
 
 from rs_embed import ModelChoice, ModelError, OutputSpec, PointBuffer, TemporalSpec, get_embedding
 from rs_embed.core.prepare import Windows
-from rs_embed.embedders import mosaiks
 from rs_embed.embedders.catalog import find_model
+from rs_embed.embedders.families import mosaiks
 
 SUMMER = TemporalSpec.range("2022-06-01", "2022-09-01")
 MODEL = find_model("mosaiks").unwrap()

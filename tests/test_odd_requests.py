@@ -61,7 +61,7 @@ def test_more_cells_than_are_allowed_are_refused_before_any_fetch(source, array,
     report = array.rsembed.check("toy", units="reflectance", output=fine)
     assert not report.ok
     assert words[:20] in " ".join(report.problems)
-    assert source.fetched == []
+    assert source.fetch_window == []
 
 
 def test_many_cells_that_are_allowed_are_made(array) -> None:
@@ -81,7 +81,7 @@ def test_progress_that_cannot_be_called(array, source, progress) -> None:
         get_embedding("toy", spatial=at(), temporal=SUMMER, backend=COUNTING, progress=progress)
     with pytest.raises(SpecError, match="progress must be called as"):
         array.rsembed.embed("toy", units="reflectance", progress=progress)
-    assert source.fetched == []
+    assert source.fetch_window == []
 
 
 @pytest.mark.parametrize("options", [None, "seed", 5, ["seed"]])
@@ -103,6 +103,6 @@ def test_units_that_are_no_name(array, units) -> None:
 
 def test_a_region_without_a_pixel_names_the_source_though_its_window_has_some() -> None:
     """A region just beyond the sample scene's corner, in a window that reaches back into it."""
-    beyond = PointBuffer(lon=-67.62285, lat=-47.86345, buffer_m=50)
+    margins = PointBuffer(lon=-67.62285, lat=-47.86345, buffer_m=50)
     with pytest.raises(ProviderError, match=r"^sample holds no valid pixel; widen the temporal"):
-        get_embedding("mosaiks", spatial=beyond, backend="sample")
+        get_embedding("mosaiks", spatial=margins, backend="sample")

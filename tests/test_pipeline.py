@@ -24,11 +24,11 @@ from rs_embed import (
 from rs_embed.core.choice import resolve
 from rs_embed.core.crs import project
 from rs_embed.core.model import Cadence, InputSpec
-from rs_embed.core.plan import Source
-from rs_embed.describe import cell_grid, finish
-from rs_embed.embedders.run import load
-from rs_embed.notices import RsEmbedWarning
-from rs_embed.pipeline import embed, encode_jobs, fetch, job, plan, windows
+from rs_embed.core.plan import SourceInfo
+from rs_embed.embedders.runtime import load
+from rs_embed.pipeline import embed, encode_inputs, fetch, plan, tiled_input, windows
+from rs_embed.pipeline.assemble import assemble_embedding, cell_grid
+from rs_embed.plugins.notices import RsEmbedWarning
 from tests.river import PROVIDER, SUMMER, TOY, Ended, at, model_of, registered, roi_of, run
 from tests.toys import BANDS, FEATURES, day_of, toy
 
@@ -79,11 +79,11 @@ def test_any_batch_size_gives_the_same_numbers(batch_size):
 
 def test_windows_carry_bands_units_dates_and_places():
     planned = plan(model_of(), at(side_px=64), SUMMER, PROVIDER).unwrap()
-    seen = list(windows(job(planned, fetch(planned, PROVIDER).unwrap()).unwrap()))
+    seen = list(windows(tiled_input(planned, fetch(planned, PROVIDER).unwrap()).unwrap()))
     assert len(seen) == 4
     assert {w.pixels.shape for w in seen} == {(1, 1, 3, 32, 32)}
     assert {w.bands for w in seen} == {BANDS}
-    assert {w.frames for w in seen} == {((("2022-06-01", "2022-09-01"),),)}
+    assert {w.intervals for w in seen} == {((("2022-06-01", "2022-09-01"),),)}
     assert {w.scale_m for w in seen} == {10.0}
     lon, lat = np.concatenate([w.lonlat for w in seen]).T
     x, y = project(lon, lat, "EPSG:4326", planned.roi.crs)
@@ -98,8 +98,8 @@ def test_a_step_can_be_the_readers_own():
     loaded = load(planned.model).unwrap()
 
     def red_of(patch):
-        field = encode_jobs(loaded, [job(planned, patch).unwrap()])[0]
-        return finish(planned, field, OutputSpec.pooled(), {}).unwrap().data[0]
+        field = encode_inputs(loaded, [tiled_input(planned, patch).unwrap()])[0]
+        return assemble_embedding(planned, field, OutputSpec.pooled(), {}).unwrap().data[0]
 
     halved = dataclasses.replace(patch, data=patch.data / 2)
     assert red_of(halved) == pytest.approx(red_of(patch) / 2, rel=1e-6)
@@ -119,11 +119,11 @@ def test_a_step_can_be_the_readers_own():
     )
     assert red_of(more) == pytest.approx(red_of(patch), rel=1e-6)
     short = dataclasses.replace(patch, data=patch.data[:, :2], bands=BANDS[:2], units=("1", "1"))
-    error = job(planned, short).failure()
+    error = tiled_input(planned, short).failure()
     assert type(error) is ModelError
     assert "the patch has no band B2; it has B4, B3" in str(error)
     power = dataclasses.replace(patch, units=("db",) * 3)
-    error = job(planned, power).failure()
+    error = tiled_input(planned, power).failure()
     assert type(error) is SpecError
     assert "band B4 is in db, which cannot become reflectance" in str(error)
 
@@ -146,9 +146,9 @@ def test_pooling_is_the_grids_own_mean_and_max():
     place = at(side_px=96)
     grid = run(TOY, place).unwrap().data.values.astype(np.float64)
     mean = run(TOY, place, output=OutputSpec.pooled()).unwrap().data
-    most = run(TOY, place, output=OutputSpec.pooled("max")).unwrap().data
+    maximum = run(TOY, place, output=OutputSpec.pooled("max")).unwrap().data
     np.testing.assert_allclose(mean, grid.mean(axis=(1, 2)), rtol=1e-6)
-    np.testing.assert_allclose(most, grid.max(axis=(1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(maximum, grid.max(axis=(1, 2)), rtol=1e-6)
     assert isinstance(mean, np.ndarray)
     # The pool is over the native grid, before any resampling to scale_m.
     coarse = OutputSpec("pooled", scale_m=320)
@@ -159,7 +159,9 @@ def test_pooling_model_is_the_authors_vector_weighted_by_area():
     place = at(side_px=48)
     planned = plan(model_of(), place, SUMMER, PROVIDER).unwrap()
     patch = fetch(planned, PROVIDER).unwrap()
-    means = [w.pixels.mean(axis=(0, 1, 3, 4)) for w in windows(job(planned, patch).unwrap())]
+    means = [
+        w.pixels.mean(axis=(0, 1, 3, 4)) for w in windows(tiled_input(planned, patch).unwrap())
+    ]
     weights = [16, 8, 8, 4]  # cells of the region in each window
     wanted = np.average(means, axis=0, weights=weights)
     vector = run(TOY, place, output=OutputSpec.pooled("model")).unwrap().data
@@ -204,12 +206,12 @@ def test_scale_m_resamples_the_cells():
 def test_native_orientation_turns_only_the_output():
     place = at(side_px=64)
     planned = plan(model_of(), place, SUMMER, PROVIDER).unwrap()
-    ready = job(planned, fetch(planned, PROVIDER).unwrap()).unwrap()
-    field = encode_jobs(load(planned.model).unwrap(), [ready])[0]
+    ready = tiled_input(planned, fetch(planned, PROVIDER).unwrap()).unwrap()
+    field = encode_inputs(load(planned.model).unwrap(), [ready])[0]
     native = OutputSpec.grid(grid_orientation="native")
-    up = finish(planned, field, OutputSpec.grid(), {}, flip_rows=True).unwrap()
-    down = finish(planned, field, native, {}, flip_rows=True).unwrap()
-    north = finish(planned, field, native, {}).unwrap()
+    up = assemble_embedding(planned, field, OutputSpec.grid(), {}, flip_rows=True).unwrap()
+    down = assemble_embedding(planned, field, native, {}, flip_rows=True).unwrap()
+    north = assemble_embedding(planned, field, native, {}).unwrap()
     np.testing.assert_array_equal(down.data.values, up.data.values[:, ::-1])
     np.testing.assert_array_equal(down.data.y, up.data.y[::-1])
     assert down.data.rio.bounds() == up.data.rio.bounds()
@@ -243,7 +245,7 @@ def test_the_model_is_told_the_date_of_its_frames():
         MONTHLY, at(side_px=32), output=OutputSpec.pooled(), temporal=TemporalSpec.year(2022),
         options={"frames": 12},
     ).unwrap()  # fmt: skip
-    assert len(series.meta["frames"]) == 12
+    assert len(series.meta["intervals"]) == 12
     assert series.data[day] == pytest.approx(day_of("2022-07-02"), abs=2)
 
 
@@ -281,9 +283,9 @@ def test_sources_of_two_inputs_share_one_patch():
     planned = plan(
         resolve(both, ModelChoice("toy_both")).unwrap(), at(side_px=32), SUMMER, PROVIDER
     ).unwrap()
-    assert [f.frames for f in planned.fetches] == [planned.fetches[0].frames, ()]
+    assert [f.intervals for f in planned.fetch_plans] == [planned.fetch_plans[0].intervals, ()]
     patch = fetch(planned, PROVIDER).unwrap()
     assert patch.data.shape == (3, 3, 32, 32)
     np.testing.assert_array_equal(patch.data[0, 2], patch.data[2, 2])
     assert not np.array_equal(patch.data[0, 0], patch.data[1, 0])
-    assert isinstance(PROVIDER.describe(planned.model.inputs[0], None).unwrap(), Source)
+    assert isinstance(PROVIDER.describe(planned.model.inputs[0], None).unwrap(), SourceInfo)

@@ -18,9 +18,10 @@ import rs_embed
 from rs_embed import ModelError, PointBuffer, ProviderError, TemporalSpec
 from rs_embed.core.errors import RsEmbedError
 from rs_embed.core.model import InputSpec, Variant
-from rs_embed.core.plan import Source
-from rs_embed.embedders import catalog, run
-from rs_embed.notices import RsEmbedWarning, forget
+from rs_embed.core.plan import SourceInfo
+from rs_embed.embedders import catalog
+from rs_embed.embedders import runtime as run
+from rs_embed.plugins.notices import RsEmbedWarning, forget
 from rs_embed.providers import base
 from rs_embed.providers.memory import MemoryProvider
 from tests import toys
@@ -126,7 +127,7 @@ def plugged_with(monkeypatch, tmp_path, name: str, models: str = "", sources: st
         textwrap.dedent(
             """
             from dataclasses import replace
-            from rs_embed.embedders.mosaiks import SPEC
+            from rs_embed.embedders.families.mosaiks import SPEC
             good, taken = replace(SPEC, id="spare", aliases=()), replace(SPEC, title="mine")
             not_a_model = not_a_source = 3
             """
@@ -257,7 +258,7 @@ def test_a_function_that_is_not_there_is_named_before_anything_is_fetched(field,
     rs_embed.register_provider("counting", source)
     with pytest.raises(ModelError, match=re.escape(repr(name))):
         embedded(backend="counting")
-    assert source.fetched == []
+    assert source.fetch_window == []
 
 
 # A source registered for a session
@@ -384,7 +385,7 @@ def test_a_patch_that_is_not_what_was_planned_is_refused(wrong, change):
         (
             {
                 "describe": lambda self, item, sensor: Success(
-                    Source("X", ("B2",), ("reflectance",))
+                    SourceInfo("X", ("B2",), ("reflectance",))
                 )
             },
             "describes 1 bands and 1 units for the 6",

@@ -12,9 +12,9 @@ from rs_embed import ModelChoice, OutputSpec, PointBuffer, TemporalSpec, get_emb
 from rs_embed.core.errors import ModelError
 from rs_embed.core.prepare import Windows
 from rs_embed.core.result import unwrap_or_raise
-from rs_embed.embedders import prithvi
 from rs_embed.embedders.catalog import find_model
-from rs_embed.embedders.run import Loaded, encode, prepare, unload_models
+from rs_embed.embedders.families import prithvi
+from rs_embed.embedders.runtime import LoadedModel, encode, prepare, unload_models
 from rs_embed.parity import write_checkpoint
 from rs_embed.parity.checkpoint import filled
 
@@ -40,7 +40,7 @@ def choice(weights: str, **options) -> ModelChoice:
     return ModelChoice(ID, "tiny_tl", options=options, weights=weights)
 
 
-def loaded(weights: str, **options) -> Loaded:
+def loaded(weights: str, **options) -> LoadedModel:
     return load_model(choice(weights, **options), device="cpu")
 
 
@@ -186,7 +186,7 @@ def test_a_date_without_pixels_is_left_out_of_its_window(weights) -> None:
     cells = grid(weights, given, frames=3)
     left = windows(frames=3, batch=2)
     whole = grid(weights, left, frames=3)
-    dates = given.frames[0]
+    dates = given.intervals[0]
     two = Windows(
         given.pixels[:1, [0, 2]], given.bands, ((dates[0], dates[2]),), given.lonlat[:1], 30.0
     )
@@ -211,7 +211,7 @@ def test_a_batch_equals_one_by_one(weights) -> None:
         one = replace(
             given,
             pixels=given.pixels[i : i + 1],
-            frames=given.frames[i : i + 1],
+            intervals=given.intervals[i : i + 1],
             lonlat=given.lonlat[i : i + 1],
         )
         np.testing.assert_allclose(both[i : i + 1], grid(weights, one), atol=2e-5, rtol=1e-5)
@@ -308,7 +308,7 @@ def test_the_front_door(weights, frames) -> None:
     assert result.data.shape == (192, 14, 14)
     assert (np.diff(result.data.x) == 480).all()
     assert (np.diff(result.data.y) == -480).all()
-    assert len(result.meta["frames"]) == frames
+    assert len(result.meta["intervals"]) == frames
     assert result.meta["weights"] == {"weights": "local file"}
 
 

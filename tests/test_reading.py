@@ -18,9 +18,9 @@ from rs_embed.core.errors import SpecError
 from rs_embed.core.grid import Grid
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.core.units import check_convertible
-from rs_embed.notices import RsEmbedWarning, forget
-from rs_embed.rasters import Raster, content_of
-from rs_embed.reading import read_xarray
+from rs_embed.plugins.notices import RsEmbedWarning, forget
+from rs_embed.raster import read_xarray
+from rs_embed.raster.raster import Raster, content_of
 
 GRID = Grid("EPSG:32719", Affine(10, 0, 600000, 0, -10, 4700020), (6, 5))
 
@@ -205,7 +205,7 @@ class TestPlace:
     def test_an_array_from_south_to_north(self):
         raster = read(make().isel(y=slice(None, None, -1)))
         assert raster.grid == GRID
-        assert raster.notes == {"flipped_rows": True}
+        assert raster.notes == {"south_up": True}
         assert np.array_equal(values(raster)[0], make().values)
         assert np.array_equal(raster.load(1, 2, 3, 2)[0], make().values[:, 1:4, 2:4])
 
@@ -227,7 +227,7 @@ class TestPlace:
         long = Grid("EPSG:32719", Affine(10.0005, 0, 600000, 0, -10.0005, 4700020), (300, 300))
         array = make(grid=long)
         array.spatial_ref.attrs["GeoTransform"] = "600000 10 0 4700020 0 -10"
-        assert read(array).grid.step == pytest.approx((10.0005, 10.0005), rel=1e-9)
+        assert read(array).grid.resolution == pytest.approx((10.0005, 10.0005), rel=1e-9)
         assert "transform_ignored" in read(array).notes
 
     def test_a_transform_that_fits_gives_the_exact_step(self):
@@ -281,7 +281,7 @@ class TestBands:
     def test_stand_ins_are_kept_for_the_matching(self):
         raster = read(make(("B2", "B8")), bands={"B8A": "B8"})
         assert raster.bands == ("B2", "B8")
-        found = match_bands(("B8A",), raster.bands, stand_ins=raster.stand_ins)
+        found = match_bands(("B8A",), raster.bands, substitutes=raster.substitutes)
         assert found.unwrap() == (1,)
 
     def test_refusals(self):
@@ -353,7 +353,7 @@ class TestDates:
     def test_one_half_open_day_each(self):
         days = np.array(["2022-12-31T23:59", "2022-06-01", "2022-06-01T10:00"], "M8[ns]")
         raster = read(make().expand_dims(time=days))
-        assert raster.frames == (
+        assert raster.intervals == (
             ("2022-12-31", "2023-01-01"),
             ("2022-06-01", "2022-06-02"),
             ("2022-06-01", "2022-06-02"),
@@ -361,8 +361,8 @@ class TestDates:
 
     def test_a_scalar_time_dates_a_single_image(self):
         dated = make().assign_coords(time=np.datetime64("2022-06-01", "ns"))
-        assert read(dated).frames == (("2022-06-01", "2022-06-02"),)
-        assert read(make()).frames == ()
+        assert read(dated).intervals == (("2022-06-01", "2022-06-02"),)
+        assert read(make()).intervals == ()
 
     def test_refusals(self):
         stack = make().expand_dims(time=2)
@@ -375,14 +375,14 @@ class TestDates:
 class TestContent:
     def test_the_same_for_equal_pixels_however_they_are_kept(self):
         marks = {
-            read(array, content=True).content
+            read(array, content=True).content_hash
             for array in (
                 make(), make().chunk(y=2, x=3), make().astype(">f8"),
                 make().isel(y=slice(None, None, -1)), make().transpose("x", "y", "band"),
             )
         }  # fmt: skip
         assert len(marks) == 1
-        assert read(make()).content == ""
+        assert read(make()).content_hash == ""
 
     def test_another_for_another_value_place_band_or_unit(self):
         changed = make()
@@ -398,7 +398,7 @@ PLAIN = """
 import sys
 import numpy as np, xarray as xr
 from rs_embed.core.result import unwrap_or_raise
-from rs_embed.reading import read_xarray, working_grid
+from rs_embed.raster import read_xarray, working_grid
 array = xr.DataArray(
     np.full((1, 4, 5), 3, "int16"), dims=("band", "y", "x"),
     coords={"band": ["B2"], "y": 45 - 10.0 * np.arange(4), "x": 5 + 10.0 * np.arange(5)},

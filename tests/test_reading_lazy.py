@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from rs_embed.core.grid import Grid
 from rs_embed.core.result import unwrap_or_raise
-from rs_embed.rasters import Raster
-from rs_embed.reading import read_xarray
+from rs_embed.raster import read_xarray
+from rs_embed.raster.raster import Raster
 
 LEFT, TOP = 600000.0, 4700020.0
 
@@ -80,7 +80,7 @@ def test_only_the_bands_and_dates_that_are_asked_for_are_computed():
     data, computed = counted((3, 2, 300, 300), (1, 1, 300, 300))
     raster = read(wrap(data, ["B2", "B3"], time=days))
     picked = raster.only([1], [2, 0])
-    assert picked.frames == (raster.frames[2], raster.frames[0])
+    assert picked.intervals == (raster.intervals[2], raster.intervals[0])
     part = picked.only([0, 0], [1]).load(5, 6, 2, 2)
     assert part.shape == (1, 2, 2, 2)
     assert np.array_equal(part[0, 0], data[0, 1, 5:7, 6:8].compute())
@@ -181,7 +181,7 @@ PEAK = """
 import resource, sys
 import dask, dask.array as da, numpy as np, xarray as xr
 from rs_embed.core.result import unwrap_or_raise
-from rs_embed.reading import read_xarray
+from rs_embed.raster import read_xarray
 dask.config.set(scheduler="threads", num_workers=2)
 side = 10980
 data = da.random.default_rng(0).integers(

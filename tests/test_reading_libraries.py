@@ -20,8 +20,8 @@ from affine import Affine
 
 from rs_embed.core.grid import Grid
 from rs_embed.core.result import unwrap_or_raise
-from rs_embed.rasters import Raster
-from rs_embed.reading import read_xarray
+from rs_embed.raster import read_xarray
+from rs_embed.raster.raster import Raster
 
 pytestmark = [
     # odc-geo calls a shapely function that shapely 2.1 retires.
@@ -76,7 +76,7 @@ class TestRioxarray:
             raster = read(opened)
             assert raster.grid == GRID
             assert raster.bands == NAMES
-            assert raster.frames == ()
+            assert raster.intervals == ()
             assert raster.notes == {}
             loaded = values(raster)
         assert loaded.dtype == np.float32
@@ -121,7 +121,7 @@ class TestRioxarray:
                 assert float(opened.y[0]) < float(opened.y[-1])
                 raster = read(opened, bands=["B2", "B3"])
                 assert raster.grid == GRID
-                assert raster.notes == {"flipped_rows": True}
+                assert raster.notes == {"south_up": True}
                 assert np.array_equal(values(raster)[0], pixels(1, 2))
                 assert np.array_equal(raster.load(7, 9, 5, 4)[0], pixels(1, 2)[:, 7:12, 9:13])
 
@@ -207,7 +207,7 @@ class TestOdcStac:
         raster = read(ds)
         assert raster.grid == GRID
         assert raster.bands == ("blue", "red", "nir")
-        assert raster.frames == FRAMES
+        assert raster.intervals == FRAMES
         assert raster.notes == {}
         assert np.array_equal(values(raster), expected_series(), equal_nan=True)
 
@@ -219,7 +219,7 @@ class TestOdcStac:
         ds = odc.stac.load(items, bands=["blue"], geobox=box)
         raster = read(ds.median("time"))
         assert raster.grid == GRID
-        assert raster.notes["flipped_rows"] is True
+        assert raster.notes["south_up"] is True
         np.testing.assert_array_equal(values(raster)[0, 0, 0], pixels(1)[0, 0] + 3.5)
 
 
@@ -230,7 +230,7 @@ class TestStackstac:
         raster = read(da)
         assert raster.grid == GRID
         assert raster.bands == ("blue", "red", "nir")
-        assert raster.frames == FRAMES
+        assert raster.intervals == FRAMES
         assert raster.notes == {"coordinates": "corners"}
         assert np.array_equal(values(raster), expected_series(), equal_nan=True)
 
@@ -244,7 +244,7 @@ class TestStackstac:
         da = stackstac.stack(items, assets=["blue"], epsg=32719, resolution=10)
         raster = read(da.isel(time=0, y=slice(30, 50), x=slice(40, 41)))
         assert raster.grid == GRID.window(30, 40, 20, 1)
-        assert raster.frames == FRAMES[:1]
+        assert raster.intervals == FRAMES[:1]
         assert np.array_equal(values(raster)[0, 0], pixels(1)[0, 30:50, 40:41])
 
     def test_cells_of_several_pixels(self, items):
@@ -310,7 +310,7 @@ class TestXee:
             raster = read(ds)
             assert raster.grid == GRID.window(10, 10, 30, 40)
             assert raster.bands == ("B2", "B8")
-            assert raster.frames == FRAMES
+            assert raster.intervals == FRAMES
             assert raster.notes == {}
             # Its encoding calls the pixel size "scale_factor": 10 here, and not to be applied.
             expected = pixels(1, 4)[:, 10:40, 10:50]

@@ -16,10 +16,10 @@ from returns.result import Failure
 from rs_embed import PointBuffer, sample_scene
 from rs_embed.core.crs import project
 from rs_embed.core.grid import Grid, roi_grid
-from rs_embed.core.plan import Source, pixels_beyond
+from rs_embed.core.plan import SourceInfo, pixel_margins
 from rs_embed.core.result import unwrap_or_raise
-from rs_embed.rasters import Raster, ground_step
-from rs_embed.reading import read_xarray, working_grid
+from rs_embed.raster import read_xarray, working_grid
+from rs_embed.raster.raster import Raster, pixel_size_m
 
 SCENE = Grid("EPSG:32719", Affine(10, 0, 600000, 0, -10, 4700020), (200, 300))
 
@@ -66,7 +66,7 @@ class TestOwnCorner:
         grid = Grid("EPSG:32719", Affine(10.005, 0, 600000, 0, -10.005, 4700020), (30, 40))
         raster = over(grid)
         assert work(raster, 10) == (raster.grid, {})
-        assert raster.grid.step == pytest.approx((10.005, 10.005), rel=1e-9)
+        assert raster.grid.resolution == pytest.approx((10.005, 10.005), rel=1e-9)
 
     def test_another_step_is_resampled_from_the_corner_and_told(self, scene):
         grid, notes = work(scene, 15)
@@ -100,7 +100,9 @@ class TestOwnCorner:
         assert grid.transform.f == 4700020
         for have, want in zip(grid.bounds, source.bounds, strict=True):
             # A single cell may be wider than the array.
-            slack = grid.step[0] / 2 if min(source.shape) * step >= scale else grid.step[0]
+            slack = (
+                grid.resolution[0] / 2 if min(source.shape) * step >= scale else grid.resolution[0]
+            )
             assert abs(have - want) <= slack * (1 + 1e-9)
 
 
@@ -164,7 +166,7 @@ class TestWarped:
         assert grid.crs.startswith("EPSG:326")
         assert notes["warped_from"] == crs
         # The same ground, so the extent on it is the extent in pixels times their true size.
-        assert grid.width == pytest.approx(100 * ground_step(source) / 10, rel=0.05)
+        assert grid.width == pytest.approx(100 * pixel_size_m(source) / 10, rel=0.05)
 
     def test_mercator_is_true_at_the_equator_alone(self):
         near = Grid("EPSG:3857", Affine(10, 0, 1000000, 0, -10, 5000), (100, 100))
@@ -216,15 +218,15 @@ class TestWarped:
 
 def test_a_source_as_wide_as_the_globe_has_pixels_all_around():
     globe = Grid("EPSG:4326", Affine(0.1, 0, -180, 0, -0.1, 90), (1800, 3600))
-    source = Source("x", ("B2",), ("reflectance",), grid=globe)
+    source = SourceInfo("x", ("B2",), ("reflectance",), grid=globe)
     for place in (PointBuffer(0.6, 45, 640), PointBuffer(-67, -47, 640), PointBuffer(10, 70, 640)):
         roi = roi_grid(place, 10).unwrap()
-        assert min(pixels_beyond(roi, [source])) > 10_000
+        assert min(pixel_margins(roi, [source])) > 10_000
     # The edge of a source is where it was.
     part = Grid("EPSG:4326", Affine(1e-4, 0, 0.5, 0, -1e-4, 45.05), (1000, 2000))
-    near = pixels_beyond(
+    near = pixel_margins(
         roi_grid(PointBuffer(0.6, 45, 640), 10).unwrap(),
-        [Source("x", ("B2",), ("reflectance",), grid=part)],
+        [SourceInfo("x", ("B2",), ("reflectance",), grid=part)],
     )
     assert all(400 < pixels < 800 for pixels in near)
 

@@ -98,7 +98,7 @@ def test_functions_refuse_before_any_fetch(source, choice, words) -> None:
     outcome = embed(choice, at(), temporal, source, device="cpu")
     assert isinstance(outcome, Failure)
     assert (type(outcome.failure()), str(outcome.failure())) == (ModelError, str(one.value))
-    assert source.fetched == []
+    assert source.fetch_window == []
 
 
 @pytest.mark.parametrize(("dated", "choice", "words"), REFUSED)
@@ -150,7 +150,7 @@ def test_the_whole_river_says_what_get_embedding_says() -> None:
             whole = embed("toy", at(), SUMMER, provider, output=output).unwrap()
             np.testing.assert_array_equal(whole.data, one.data)
             assert json.dumps(whole.meta) == json.dumps(one.meta)
-            assert {"backend", "input", "weights", "empty_frames"} <= set(whole.meta)
+            assert {"backend", "input", "weights", "empty_intervals"} <= set(whole.meta)
         outcome = embed(
             "mosaiks", at(), SUMMER, CountingProvider(), output=OutputSpec.pooled(pooling="model")
         )

@@ -19,9 +19,9 @@ from rs_embed import (
     get_embedding,
 )
 from rs_embed.core.crs import project
-from rs_embed.embedders.run import load
-from rs_embed.notices import RsEmbedWarning
-from rs_embed.pipeline import encode_jobs, fetch, job, plan, windows
+from rs_embed.embedders.runtime import load
+from rs_embed.pipeline import encode_inputs, fetch, plan, tiled_input, windows
+from rs_embed.plugins.notices import RsEmbedWarning
 from tests.river import PROVIDER, SUMMER, TOY, Ended, at, model_of, registered, roi_of, run
 from tests.toys import BANDS, FEATURES, toy
 
@@ -81,7 +81,7 @@ def test_overlap_averages_the_windows_that_see_a_token():
     # What is told of the window is the mean over the four windows around a token.
     lons = run(TOY, place, overlap=2).unwrap().data
     planned = plan(model_of(), place, SUMMER, PROVIDER, overlap=2).unwrap()
-    rows, cols = planned.tiling.rows.starts, planned.tiling.cols.starts
+    rows, cols = planned.tiling.rows.offsets, planned.tiling.cols.offsets
     assert rows == cols == (-16, 0, 16, 32, 48)
     x, y = np.meshgrid(
         [planned.roi.transform.c + 10 * (c + 16) for c in cols],
@@ -99,8 +99,8 @@ def test_overlap_cures_windows_that_show():
     with pytest.warns(RsEmbedWarning, match="show their place in the window"):
         bare = run(PLACED, place).unwrap()
     cured = run(PLACED, place, overlap=4).unwrap()
-    assert bare.meta["place_share"] > 0.5
-    assert cured.meta["place_share"] < bare.meta["place_share"] / 4
+    assert bare.meta["position_share"] > 0.5
+    assert cured.meta["position_share"] < bare.meta["position_share"] / 4
     assert bare.meta["seam_ratio"] > 1.3
     # Said once.
     run(PLACED, place).unwrap()
@@ -119,7 +119,7 @@ def test_three_by_three_pixels_are_one_cell_centred_on_them():
     assert abs(float(embedding.data.x[0]) - (west + east) / 2) <= 5
     assert abs(float(embedding.data.y[0]) - (south + north) / 2) <= 5
     # It has a whole window of real surroundings.
-    assert planned.fetches[0].grid.shape == (32, 32)
+    assert planned.fetch_plans[0].grid.shape == (32, 32)
     assert embedding.meta["padded_fraction"] == 0
 
 
@@ -182,7 +182,7 @@ def test_padding_follows_the_authors_rule(pad, at_16):
     place = at(side_px=16)
     planned = plan(model_of(spec), place, SUMMER, Ended(roi_of(place))).unwrap()
     patch = fetch(planned, PROVIDER).unwrap()
-    (window,) = windows(job(planned, patch).unwrap())
+    (window,) = windows(tiled_input(planned, patch).unwrap())
     pixels = window.pixels[0, 0]
     np.testing.assert_array_equal(pixels[:, :16, :16], patch.data[0])
     np.testing.assert_array_equal(pixels[:, 16, :16], patch.data[0][:, at_16])
@@ -239,7 +239,7 @@ def test_a_partly_missing_token_stays():
 def test_none_valid_at_all_is_a_provider_error():
     planned = plan(model_of(), at(), SUMMER, PROVIDER).unwrap()
     empty = Ended(None, holes=lambda x, y: np.ones(x.shape, dtype=bool))
-    error = job(planned, fetch(planned, empty).unwrap()).failure()
+    error = tiled_input(planned, fetch(planned, empty).unwrap()).failure()
     assert type(error) is ProviderError
     assert "TOY/S2 holds no valid pixel" in str(error)
     # Valid pixels that lie outside of the region do not count.
@@ -258,16 +258,16 @@ def test_the_fill_is_the_authors_unless_a_sensor_says():
     edge = roi_of(place).bounds[0] + 40
     holed = Ended(None, holes=lambda x, y: x < edge)
     planned = plan(model_of(), place, SUMMER, holed).unwrap()
-    (own,) = windows(job(planned, fetch(planned, holed).unwrap()).unwrap())
+    (own,) = windows(tiled_input(planned, fetch(planned, holed).unwrap()).unwrap())
     assert np.isnan(own.pixels[..., :4]).all()  # left to the family's prepare
     for given, seen in ((0.25, 0.25), (0.0, 0.0)):
         sensor = SensorSpec("TOY/S2", BANDS, fill_value=given)
         planned = plan(model_of(), place, SUMMER, holed, sensor=sensor).unwrap()
-        (window,) = windows(job(planned, fetch(planned, holed).unwrap()).unwrap())
+        (window,) = windows(tiled_input(planned, fetch(planned, holed).unwrap()).unwrap())
         assert (window.pixels[..., :4] == np.float32(seen)).all()
     sensor = SensorSpec("TOY/S2", BANDS, fill_value=math.nan)
     planned = plan(model_of(), place, SUMMER, holed, sensor=sensor).unwrap()
-    (window,) = windows(job(planned, fetch(planned, holed).unwrap()).unwrap())
+    (window,) = windows(tiled_input(planned, fetch(planned, holed).unwrap()).unwrap())
     assert np.isnan(window.pixels[..., :4]).all()
 
 
@@ -281,12 +281,12 @@ def test_a_fill_is_in_the_units_of_the_source():
     counts = dataclasses.replace(
         patch, data=patch.data * np.float32(10_000), units=("reflectance_x10000",) * 3
     )
-    (window,) = windows(job(planned, counts).unwrap())
+    (window,) = windows(tiled_input(planned, counts).unwrap())
     np.testing.assert_allclose(window.pixels[..., :4], 0.25, rtol=1e-6)
     # Filled or not, a token without a pixel is missing.
     loaded = load(planned.model).unwrap()
     wide = Ended(None, holes=lambda x, y: x < edge + 40)
-    field = encode_jobs(loaded, [job(planned, fetch(planned, wide).unwrap()).unwrap()])[0]
+    field = encode_inputs(loaded, [tiled_input(planned, fetch(planned, wide).unwrap()).unwrap()])[0]
     assert np.isnan(field.cells[:, 0]).all()
     assert np.isfinite(field.cells[:, 1:]).all()
 

@@ -19,7 +19,9 @@ from rs_embed.core.model import Model, Variant
 from rs_embed.core.plan import place_windows
 from rs_embed.core.prepare import Windows
 from rs_embed.core.result import unwrap_or_raise
-from rs_embed.embedders import catalog, remoteclip, run
+from rs_embed.embedders import catalog
+from rs_embed.embedders import runtime as run
+from rs_embed.embedders.families import remoteclip
 from rs_embed.embedders.weights import build_on_meta, read_state
 from rs_embed.parity import read_case, write_checkpoint
 from rs_embed.parity.checkpoint import published_entries
@@ -271,7 +273,7 @@ def test_missing_pixels_become_the_mean(how, modality):
 
 def test_the_project_rules_stand_in_meta(tiny):
     meta = rs_embed.get_embedding(tiny(), spatial=PLACE, **WHERE).meta
-    assert any("reflectance_max" in rule for rule in meta["own_rules"])
+    assert any("reflectance_max" in rule for rule in meta["assumptions"])
     assert meta["options"]["reflectance_max"] == 0.3
 
 
@@ -418,7 +420,7 @@ def test_official_pads_a_region_that_ends():
     roi = unwrap_or_raise(rs_embed_grid())
     plan = place_windows(model, roi, "native", 0, (0.0, 0.0, 0.0, 0.0))
     assert plan.input_prep == "resize"
-    assert plan.fetched[2:] == roi.shape
+    assert plan.fetch_window[2:] == roi.shape
 
 
 def rs_embed_grid():

@@ -192,16 +192,18 @@ def test_shapes_and_kinds_are_named(state: dict[str, Any]) -> None:
 def test_only_listed_keys_are_tolerated(state: dict[str, Any]) -> None:
     state |= {"decoder.0.weight": torch.zeros(2), "mask_token": torch.zeros(1)}
     reasons = (("decoder.*", "not used by the encoder"), ("mask_token", "for pretraining"))
-    network = fill(build_on_meta(Small), state, tolerated=reasons).unwrap()
+    network = fill(build_on_meta(Small), state, allowed_key_mismatches=reasons).unwrap()
     assert "decoder" not in dict(network.named_modules())
-    message = why(fill(build_on_meta(Small), state, tolerated=reasons[:1]))
+    message = why(fill(build_on_meta(Small), state, allowed_key_mismatches=reasons[:1]))
     assert "mask_token" in message
     assert "decoder" not in message
 
 
 def test_a_tolerated_key_still_needs_values(state: dict[str, Any]) -> None:
     del state["proj.bias"]
-    message = why(fill(build_on_meta(Small), state, tolerated=(("proj.bias", "computed"),)))
+    message = why(
+        fill(build_on_meta(Small), state, allowed_key_mismatches=(("proj.bias", "computed"),))
+    )
     assert "1 without values: proj.bias" in message
 
 

@@ -41,7 +41,7 @@ def toy(
         "citation": "none",
         "options": (
             Option("window_px", int, window_px, "pixels a side of a window", sets="window_px"),
-            Option("frames", int, cadence.frames, "how many dates", least=1, sets="frames"),
+            Option("frames", int, cadence.frames, "how many dates", minimum=1, sets="frames"),
         ),
     }
     return ModelSpec(
@@ -56,8 +56,8 @@ def prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:
     mean = np.nanmean(np.where(np.isfinite(pixels), pixels, np.nan), axis=(1, 3, 4), keepdims=True)
     filled = np.where(np.isfinite(pixels), pixels, np.nan_to_num(mean))
     days = [
-        np.mean([midpoint(f).toordinal() for f in frames]) if frames else 0.0
-        for frames in windows.frames
+        np.mean([midpoint(f).toordinal() for f in intervals]) if intervals else 0.0
+        for intervals in windows.intervals
     ]
     scale = np.full(len(pixels), windows.scale_m)
     return {"pixels": filled, "lonlat": windows.lonlat, "days": np.array(days), "scale": scale}

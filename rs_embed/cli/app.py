@@ -135,7 +135,7 @@ def _shown(error: Exception) -> bool:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from rs_embed import __version__
+        from rs_embed.core.version import __version__
 
         console.say(f"rs-embed {__version__}")
         raise typer.Exit
@@ -230,9 +230,9 @@ def embed(
 
     `rs-embed embed -67.645,-47.852 -m mosaiks --backend sample --pooled -o place.npz`
     """
-    from rs_embed.cli.work import Place, Request, embed_to_file
+    from rs_embed.cli.work import CliArgs, Place, embed_to_file
 
-    request = Request(
+    request = CliArgs(
         model, modality, tuple(option or ()), weights, start, end, tuple(bands or ()), units, crs,
         time, pooled, pooling, input_prep, overlap,
     )  # fmt: skip
@@ -261,9 +261,9 @@ def check(
 
     For example: `rs-embed check scene.tif -m galileo`
     """
-    from rs_embed.cli.work import Request, check_raster
+    from rs_embed.cli.work import CliArgs, check_raster
 
-    request = Request(
+    request = CliArgs(
         model, modality, tuple(option or ()), None, start, end, tuple(bands or ()), units, crs,
         time, input_prep=input_prep, overlap=overlap,
     )  # fmt: skip
@@ -305,7 +305,7 @@ def demo(
 
     For example: `rs-embed demo --out demo-out`
     """
-    from rs_embed.demo import run_demo
+    from rs_embed.cli.demo import run_demo
 
     with console.progress("mosaiks over Patagonia") as report:
         for path, what in run_demo(out, pictures=pictures, progress=report):

@@ -50,7 +50,7 @@ def info_facts(choice: str) -> list[tuple[str, str]]:
         facts.append(("modality", f"{name}{mark}"))
         facts += [("", input_text(item)) for item in items]
     facts += [("option", option_text(option)) for option in spec.options]
-    facts += [("own rule", rule) for rule in spec.own_rules]
+    facts += [("own rule", rule) for rule in spec.assumptions]
     if spec.aliases:
         facts.append(("also called", ", ".join(spec.aliases)))
     facts += [("weights", line) for line in weights_lines(variant)]

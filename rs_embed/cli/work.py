@@ -16,11 +16,11 @@ from rs_embed.core.specs import OutputSpec, PointBuffer, TemporalSpec
 from rs_embed.embedders.catalog import find_model, find_spec
 
 if TYPE_CHECKING:
-    from rs_embed.report import Check
+    from rs_embed.pipeline.array_report import ArrayReport
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class CliArgs:
     """The words of ``embed`` and ``check`` that decide the numbers."""
 
     model: str
@@ -49,10 +49,10 @@ class Place:
 
 
 def embed_to_file(
-    target: str, out: Path, request: Request, place: Place, device: str, batch_size: int | None
+    target: str, out: Path, request: CliArgs, place: Place, device: str, batch_size: int | None
 ) -> str:
     """Embed a raster or a place and write it; one line on what was written."""
-    from rs_embed.georef import check_suffix
+    from rs_embed.export.files import check_suffix
 
     unwrap_or_raise(check_suffix(out, pooled=request.pooled))
     choice, lonlat = _choice(request), _lonlat(target)
@@ -70,9 +70,9 @@ def embed_to_file(
     return f"{out}  {choice.id}:{choice.variant}, {size} float32"
 
 
-def check_raster(raster: Path, request: Request) -> Check:
+def check_raster(raster: Path, request: CliArgs) -> ArrayReport:
     """What embedding a raster would do."""
-    from rs_embed.arrays import check_array
+    from rs_embed.pipeline.arrays import check_array
     from rs_embed.providers.files import open_path
 
     with unwrap_or_raise(open_path(raster)) as opened:
@@ -128,7 +128,7 @@ def fetch_weights(model: str, yes: bool) -> str:
 def verify_weights(model: str, file: Path | None) -> Iterator[str]:
     """Check weights that are here; lines on what was checked."""
     from rs_embed.embedders import store
-    from rs_embed.embedders.run import load
+    from rs_embed.embedders.runtime import load
 
     chosen, name, record = _weights_of(model)
     if record is None:
@@ -161,14 +161,14 @@ def _told(path: Path, known: dict[str, Any]) -> str:
 def _raster(
     path: Path,
     out: Path,
-    request: Request,
+    request: CliArgs,
     choice: ModelChoice,
     device: str,
     batch_size: int | None,
     report: console.Report | None,
 ) -> tuple[int, ...]:
-    from rs_embed.analysis import save
-    from rs_embed.arrays import embed_array
+    from rs_embed.export.files import save
+    from rs_embed.pipeline.arrays import embed_array
     from rs_embed.providers.files import open_path
 
     with unwrap_or_raise(open_path(path)) as opened:
@@ -184,7 +184,7 @@ def _raster(
 
 def _place(
     lonlat: tuple[float, float],
-    request: Request,
+    request: CliArgs,
     place: Place,
     choice: ModelChoice,
     device: str,
@@ -208,7 +208,7 @@ def _place(
     )
 
 
-def _keywords(request: Request) -> dict[str, Any]:
+def _keywords(request: CliArgs) -> dict[str, Any]:
     """The request as ``embed_array`` and ``check_array`` take it."""
     return {
         "output": _output(request),
@@ -222,7 +222,7 @@ def _keywords(request: Request) -> dict[str, Any]:
     }
 
 
-def _output(request: Request) -> OutputSpec:
+def _output(request: CliArgs) -> OutputSpec:
     if request.pooled:
         pooling: Any = request.pooling or "mean"
         return OutputSpec.pooled(pooling)
@@ -231,7 +231,7 @@ def _output(request: Request) -> OutputSpec:
     return OutputSpec.grid()
 
 
-def _temporal(request: Request) -> TemporalSpec | None:
+def _temporal(request: CliArgs) -> TemporalSpec | None:
     if request.start is None and request.end is None:
         return None
     if request.start is None or request.end is None:
@@ -272,7 +272,7 @@ def _bands(words: tuple[str, ...]) -> dict[str, str] | tuple[str, ...] | None:
     return named
 
 
-def _choice(request: Request) -> ModelChoice:
+def _choice(request: CliArgs) -> ModelChoice:
     chosen = unwrap_or_raise(find_model(request.model))
     known = {option.name: option for option in chosen.spec.options}
     values: dict[str, Scalar] = {}

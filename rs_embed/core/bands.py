@@ -54,7 +54,7 @@ def match_bands(
     wanted: Sequence[str],
     found: Sequence[str],
     *,
-    stand_ins: Mapping[str, str] | None = None,
+    substitutes: Mapping[str, str] | None = None,
     common: Mapping[str, str] | None = None,
     error: type[RsEmbedError] = SpecError,
     where: str = "the array",
@@ -87,7 +87,7 @@ def match_bands(
             )
         places[key] = i
     exact = {name: i for i, name in enumerate(found)}
-    stand = {common_name(k): v for k, v in (stand_ins or {}).items()}
+    stand = {common_name(k): v for k, v in (substitutes or {}).items()}
     for name in stand.values():
         if name not in exact and common_name(name) not in places:
             return Failure(
@@ -112,6 +112,6 @@ def match_bands(
     return Success(tuple(indices))
 
 
-def _listed(names: Sequence[str], most: int = 20) -> str:
-    shown = ", ".join(map(str, names[:most])) or "none"
-    return shown + (f" and {len(names) - most} more" if len(names) > most else "")
+def _listed(names: Sequence[str], maximum: int = 20) -> str:
+    shown = ", ".join(map(str, names[:maximum])) or "none"
+    return shown + (f" and {len(names) - maximum} more" if len(names) > maximum else "")

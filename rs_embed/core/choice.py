@@ -119,8 +119,8 @@ def _option_problem(option: Option, value: Scalar) -> str | None:
         return f"{option.name} takes {option.kind.__name__}, not {value!r}: {option.meaning}"
     if option.choices and value not in option.choices:
         return f"{option.name} must be one of {', '.join(map(repr, option.choices))}, not {value!r}"
-    if isinstance(value, int | float) and not option.least <= value <= option.most:
-        return f"{option.name} must be {option.least:g}..{option.most:g}, not {value!r}"
+    if isinstance(value, int | float) and not option.minimum <= value <= option.maximum:
+        return f"{option.name} must be {option.minimum:g}..{option.maximum:g}, not {value!r}"
     return None
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rs_embed.core.jsonable import to_jsonable
+
 if TYPE_CHECKING:
     import numpy as np
     import xarray
+
+FEATURE = "feature"
+META_ATTR = "rs_embed_meta"
+_FLAT = ("model", "variant", "source", "collection", "input_time", "rs_embed_version")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +39,12 @@ class Embedding:
 
     def to_xarray(self) -> xarray.DataArray:
         """The data as a DataArray with attributes; pooled data has the one dim ``"feature"``."""
-        from rs_embed.georef import embedding_to_xarray
+        import xarray as xr
 
-        return embedding_to_xarray(self)
+        if isinstance(self.data, xr.DataArray):
+            return self.data
+        name = str(self.meta.get("model", "embedding"))
+        return xr.DataArray(self.data, dims=(FEATURE,), name=name, attrs=attrs_of(self.meta))
 
     def save(self, path: str | Path) -> Path:
         """Write to ``.nc`` (netCDF), ``.zarr``, ``.tif`` (a grid, as COG) or ``.npz``.
@@ -41,6 +52,20 @@ class Embedding:
         The file appears whole or not at all. SpecError for another suffix, or a pooled vector
         as ``.tif``.
         """
-        from rs_embed.georef import save_embedding
+        saved: Path = self.to_xarray().rsembed.save(path)
+        return saved
 
-        return save_embedding(self, path)
+
+def attrs_of(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Flat strings and numbers, which every file format takes; the whole description as JSON."""
+    flat = {
+        key: meta[key]
+        for key in _FLAT
+        if isinstance(meta.get(key), str | int | float) and not isinstance(meta.get(key), bool)
+    }
+    return {
+        **flat,
+        "long_name": f"{meta.get('model', 'embedding')} embedding",
+        "units": "1",
+        META_ATTR: json.dumps(to_jsonable(meta), allow_nan=False),
+    }

@@ -50,7 +50,7 @@ class Grid:
         return self.shape[1]
 
     @property
-    def step(self) -> tuple[float, float]:
+    def resolution(self) -> tuple[float, float]:
         """(x, y) units a pixel, both positive."""
         return abs(self.transform.a), abs(self.transform.e)
 
@@ -180,9 +180,9 @@ def roi_grid(
     )
 
 
-def _point_grid(point: PointBuffer, scale: float, most: float) -> Outcome[Grid]:
+def _point_grid(point: PointBuffer, scale: float, maximum: float) -> Outcome[Grid]:
     crs = projections.crs_for(point.lon, point.lat)
-    too_many = _too_many(2 * point.buffer_m / scale, 2 * point.buffer_m / scale, scale, most)
+    too_many = _too_many(2 * point.buffer_m / scale, 2 * point.buffer_m / scale, scale, maximum)
     if too_many:
         return Failure(too_many)
     side = math.ceil(2 * point.buffer_m / scale)
@@ -195,7 +195,7 @@ def _point_grid(point: PointBuffer, scale: float, most: float) -> Outcome[Grid]:
     return _within_zone(grid, point.lon, point.lat)
 
 
-def _box_grid(box: BBox, scale: float, most: float) -> Outcome[Grid]:
+def _box_grid(box: BBox, scale: float, maximum: float) -> Outcome[Grid]:
     lon, lat = (box.minlon + box.maxlon) / 2, (box.minlat + box.maxlat) / 2
     crs = projections.crs_for(lon, lat)
     zone = projections.check_zone(box.minlon, box.maxlon, lon, lat, crs)
@@ -204,7 +204,7 @@ def _box_grid(box: BBox, scale: float, most: float) -> Outcome[Grid]:
     edge_lon, edge_lat = _box_edges(box, crs)
     x, y = projections.project(edge_lon, edge_lat, "EPSG:4326", crs)
     base = northing_base(crs)
-    too_many = _too_many(float(np.ptp(y)) / scale, float(np.ptp(x)) / scale, scale, most)
+    too_many = _too_many(float(np.ptp(y)) / scale, float(np.ptp(x)) / scale, scale, maximum)
     if too_many:
         return Failure(too_many)
     left = math.floor(x.min() / scale + _TOLERANCE_PX)
@@ -212,7 +212,7 @@ def _box_grid(box: BBox, scale: float, most: float) -> Outcome[Grid]:
     bottom = math.floor((y.min() - base) / scale + _TOLERANCE_PX)
     top = math.ceil((y.max() - base) / scale - _TOLERANCE_PX)
     shape = (max(1, top - bottom), max(1, right - left))
-    too_many = _too_many(*shape, scale, most)
+    too_many = _too_many(*shape, scale, maximum)
     if too_many:
         return Failure(too_many)
     return Success(Grid(crs, Affine(scale, 0, left * scale, 0, -scale, top * scale + base), shape))
@@ -261,10 +261,10 @@ def _edges_lonlat(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     return projections.project(x, y, grid.crs, "EPSG:4326")
 
 
-def _too_many(rows: float, cols: float, scale: float, most: float) -> SpecError | None:
-    if rows * cols <= most:
+def _too_many(rows: float, cols: float, scale: float, maximum: float) -> SpecError | None:
+    if rows * cols <= maximum:
         return None
     return SpecError(
-        f"the region is {rows:.0f} x {cols:.0f} pixels at {scale:g} m, more than the {most:g} "
+        f"the region is {rows:.0f} x {cols:.0f} pixels at {scale:g} m, more than the {maximum:g} "
         "allowed; make it smaller, split it, or ask for coarser pixels"
     )

@@ -122,8 +122,8 @@ class Option:
     default: Scalar
     meaning: str
     choices: tuple[Scalar, ...] = ()
-    least: float = -math.inf
-    most: float = math.inf
+    minimum: float = -math.inf
+    maximum: float = math.inf
     sets: Literal["window_px", "token_px", "frames"] | None = None
     builds: bool = False
     adds: tuple[InputSpec, ...] = ()
@@ -226,7 +226,7 @@ class ModelSpec:
     build: str | None = None
     checkpoint_filter: str | None = None
     check: str | None = None
-    tolerated: tuple[tuple[str, str], ...] = ()
+    allowed_key_mismatches: tuple[tuple[str, str], ...] = ()
     cadence: Cadence = Cadence()
     options: tuple[Option, ...] = ()
     pad: Literal["mirror", "reflect"] = "mirror"
@@ -234,7 +234,7 @@ class ModelSpec:
     image_vector: str | None = None
     shows_windows: bool = False
     modality_builds: bool = False
-    own_rules: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     licence: str = "not stated"
     citation: str = ""

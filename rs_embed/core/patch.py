@@ -11,7 +11,7 @@ import numpy as np
 from rs_embed.core.grid import Grid
 from rs_embed.core.units import convert
 
-Frame = tuple[str, str]
+Interval = tuple[str, str]
 """A half-open window of dates, ``("YYYY-MM-DD", "YYYY-MM-DD")``."""
 
 
@@ -39,7 +39,7 @@ class Patch:
     bands: tuple[str, ...]
     units: tuple[str, ...]
     grid: Grid
-    frames: tuple[Frame, ...] = ()
+    intervals: tuple[Interval, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -91,13 +91,13 @@ def stack_patches(patches: Sequence[Patch]) -> Patch:
     if len(patches) == 1:
         return patches[0]
     length = max(p.data.shape[0] for p in patches)
-    timed = next((p for p in patches if p.frames), patches[0])
+    timed = next((p for p in patches if p.intervals), patches[0])
     data = [np.broadcast_to(p.data, (length, *p.data.shape[1:])) for p in patches]
     return Patch(
         np.concatenate(data, axis=1),
         tuple(band for p in patches for band in p.bands),
         tuple(unit for p in patches for unit in p.units),
         patches[0].grid,
-        timed.frames,
+        timed.intervals,
         {"sources": [dict(p.meta) for p in patches]},
     )

@@ -18,7 +18,7 @@ from rs_embed.core import specs
 from rs_embed.core.errors import ModelError, SpecError
 from rs_embed.core.grid import MAX_PIXELS, Grid, roi_grid
 from rs_embed.core.model import Cadence, InputSpec, Model
-from rs_embed.core.patch import Frame
+from rs_embed.core.patch import Interval
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import SensorSpec, SpatialSpec, TemporalSpec
 from rs_embed.core.windows import Tiling, one_window, tile
@@ -27,7 +27,7 @@ InputPrep = Literal["native", "resize"]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceInfo:
     """What a provider can give for one input of a model.
 
     Parameters
@@ -42,7 +42,7 @@ class Source:
         Whether it has time; an undated source refuses a temporal.
     grid : Grid or None
         Where its pixels end; None where they go on.
-    content : str
+    content_hash : str
         Tells one content from another in fingerprints (a file's hash); "" for a service.
     """
 
@@ -51,7 +51,7 @@ class Source:
     units: tuple[str, ...]
     dated: bool = True
     grid: Grid | None = None
-    content: str = ""
+    content_hash: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ class FetchPlan:
     bands: tuple[str, ...]
     units: tuple[str, ...]
     grid: Grid
-    frames: tuple[Frame, ...]
+    intervals: tuple[Interval, ...]
     sensor: SensorSpec
-    content: str = ""
+    content_hash: str = ""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -85,9 +85,9 @@ class FetchPlan:
             "bands": list(self.bands),
             "units": list(self.units),
             "grid": self.grid.to_json(),
-            "frames": [list(frame) for frame in self.frames],
+            "intervals": [list(interval) for interval in self.intervals],
             "sensor": sensor,
-            "content": self.content,
+            "content_hash": self.content_hash,
         }
 
 
@@ -119,8 +119,8 @@ class RoiPlan:
     roi: Grid
     tiling: Tiling
     input_prep: InputPrep
-    fetched: tuple[int, int, int, int]
-    fetches: tuple[FetchPlan, ...] = ()
+    fetch_window: tuple[int, int, int, int]
+    fetch_plans: tuple[FetchPlan, ...] = ()
     fill: float | None = None
     temporal: TemporalSpec | None = None
     notes: Mapping[str, Any] = field(default_factory=dict)
@@ -146,7 +146,7 @@ def plan_roi(
     model: Model,
     spatial: SpatialSpec,
     temporal: TemporalSpec | None,
-    sources: Sequence[Source],
+    sources: Sequence[SourceInfo],
     *,
     sensor: SensorSpec | None = None,
     input_prep: InputPrep = "native",
@@ -168,50 +168,58 @@ def plan_roi(
     scale = float(sensor.scale_m) if sensor else model.scale_m
     return (
         check_layout(model, input_prep, overlap)
-        .bind(lambda _: plan_frames(model.cadence, temporal, sources))
+        .bind(lambda _: plan_intervals(model.cadence, temporal, sources))
         .bind(
-            lambda frames: roi_grid(spatial, scale, max_pixels=max_pixels).bind(
-                lambda roi: _laid_out(
-                    model, roi, frames, temporal, sources, sensor, input_prep, overlap, max_pixels
+            lambda intervals: roi_grid(spatial, scale, max_pixels=max_pixels).bind(
+                lambda roi: _plan_layout(
+                    model,
+                    roi,
+                    intervals,
+                    temporal,
+                    sources,
+                    sensor,
+                    input_prep,
+                    overlap,
+                    max_pixels,
                 )
             )
         )
     )
 
 
-def _laid_out(
+def _plan_layout(
     model: Model,
     roi: Grid,
-    frames: tuple[Frame, ...],
+    intervals: tuple[Interval, ...],
     temporal: TemporalSpec | None,
-    sources: Sequence[Source],
+    sources: Sequence[SourceInfo],
     sensor: SensorSpec | None,
     input_prep: InputPrep,
     overlap: int,
     max_pixels: float,
 ) -> Outcome[RoiPlan]:
-    plan = place_windows(model, roi, input_prep, overlap, pixels_beyond(roi, sources))
-    extent = plan.roi.window(*plan.fetched)
-    pixels = extent.height * extent.width * max(1, len(frames))
+    plan = place_windows(model, roi, input_prep, overlap, pixel_margins(roi, sources))
+    extent = plan.roi.window(*plan.fetch_window)
+    pixels = extent.height * extent.width * max(1, len(intervals))
     if pixels > max_pixels:
         return Failure(
             SpecError(
                 f"the windows over the region take {extent.height} x {extent.width} pixels and "
-                f"{max(1, len(frames))} dates, more than the {max_pixels:g} allowed; "
+                f"{max(1, len(intervals))} dates, more than the {max_pixels:g} allowed; "
                 "make the region smaller or split it"
             )
         )
-    fetches = tuple(
+    fetch_plans = tuple(
         FetchPlan(
             source.collection, source.bands, source.units, extent,
-            frames if source.dated and not item.static else (),
-            sensor_for(item, source, extent.step[0], sensor), source.content,
+            intervals if source.dated and not item.static else (),
+            sensor_for(item, source, extent.resolution[0], sensor), source.content_hash,
         )
         for item, source in zip(model.inputs, sources, strict=True)
     )  # fmt: skip
     # NaN is the authors' own rule, spelled by the caller.
     fill = sensor.fill_value if sensor and not math.isnan(sensor.fill_value) else None
-    return Success(replace(plan, fetches=fetches, fill=fill, temporal=temporal))
+    return Success(replace(plan, fetch_plans=fetch_plans, fill=fill, temporal=temporal))
 
 
 def place_windows(
@@ -219,44 +227,44 @@ def place_windows(
     roi: Grid,
     input_prep: InputPrep,
     overlap: int,
-    beyond: tuple[float, float, float, float],
+    margins: tuple[float, float, float, float],
 ) -> RoiPlan:
     """The windows over a ROI and the pixels they see, before anything is said of a source.
 
-    ``beyond`` counts the pixels that exist beyond the ROI's top, left, bottom and right.
+    ``margins`` counts the pixels that exist beyond the ROI's top, left, bottom and right.
     """
-    input_prep = prep_of(model, input_prep)
+    input_prep = resolve_input_prep(model, input_prep)
     if input_prep == "resize":
-        square = squared(roi)
+        square = bounding_square(roi)
         top = (square.height - roi.height) // 2
         left = (square.width - roi.width) // 2
-        margins = (
+        added = (
             top, left, square.height - roi.height - top, square.width - roi.width - left,
         )  # fmt: skip
-        beyond = tuple(b - m for b, m in zip(beyond, margins, strict=True))  # type: ignore[assignment]
+        margins = tuple(m - a for m, a in zip(margins, added, strict=True))  # type: ignore[assignment]
         tiling = one_window(model.window_px, model.token_px)
-        fetched = _clipped((0, 0, *square.shape), square.shape, beyond)
-        return RoiPlan(model, square, tiling, input_prep, fetched)
-    tiling = tile(roi.shape, model.window_px, model.token_px, overlap=overlap, beyond=beyond)
-    fetched = _clipped(tiling.extent(), roi.shape, beyond)
-    return RoiPlan(model, roi, tiling, input_prep, fetched)
+        fetch_window = _clipped((0, 0, *square.shape), square.shape, margins)
+        return RoiPlan(model, square, tiling, input_prep, fetch_window)
+    tiling = tile(roi.shape, model.window_px, model.token_px, overlap=overlap, margins=margins)
+    fetch_window = _clipped(tiling.extent(), roi.shape, margins)
+    return RoiPlan(model, roi, tiling, input_prep, fetch_window)
 
 
 def _clipped(
     extent: tuple[int, int, int, int],
     shape: tuple[int, int],
-    beyond: tuple[float, float, float, float],
+    margins: tuple[float, float, float, float],
 ) -> tuple[int, int, int, int]:
     """The part of (row, column, height, width) that has pixels."""
     row, col, height, width = extent
-    top, left, bottom, right = beyond
+    top, left, bottom, right = margins
     r0, c0 = max(row, -top), max(col, -left)
     r1, c1 = min(row + height, shape[0] + bottom), min(col + width, shape[1] + right)
     return int(r0), int(c0), int(r1 - r0), int(c1 - c0)
 
 
 def sensor_for(
-    item: InputSpec, source: Source, scale_m: float, given: SensorSpec | None
+    item: InputSpec, source: SourceInfo, scale_m: float, given: SensorSpec | None
 ) -> SensorSpec:
     """The sensor of one fetch: the caller's, or the model's default."""
     if given is not None:
@@ -270,7 +278,7 @@ def sensor_for(
     )
 
 
-def prep_of(model: Model, asked: str) -> InputPrep:
+def resolve_input_prep(model: Model, asked: str) -> InputPrep:
     """How a ROI becomes windows: a model that prepares as its authors do takes it whole."""
     whole = asked == "resize" or model.options.get("prepare") == "official"
     return "resize" if whole else "native"
@@ -290,7 +298,7 @@ def check_layout(model: Model, input_prep: str, overlap: int) -> Outcome[None]:
                 f"itself in whole tokens; overlap must divide {per_window}"
             )
         )
-    if overlap and prep_of(model, input_prep) == "resize":
+    if overlap and resolve_input_prep(model, input_prep) == "resize":
         return Failure(
             SpecError(
                 "overlap needs input_prep='native', and no option prepare='official': a resized "
@@ -300,7 +308,7 @@ def check_layout(model: Model, input_prep: str, overlap: int) -> Outcome[None]:
     return Success(None)
 
 
-def squared(roi: Grid) -> Grid:
+def bounding_square(roi: Grid) -> Grid:
     """The smallest square that holds the ROI, as central as whole pixels allow."""
     side = max(roi.shape)
     return roi.window(-((side - roi.height) // 2), -((side - roi.width) // 2), side, side)
@@ -310,21 +318,21 @@ def squared(roi: Grid) -> Grid:
 _NEAR_M = 250_000
 
 
-def pixels_beyond(roi: Grid, sources: Sequence[Source]) -> tuple[float, float, float, float]:
+def pixel_margins(roi: Grid, sources: Sequence[SourceInfo]) -> tuple[float, float, float, float]:
     """Pixels of the ROI's lattice that every source has beyond its top, left, bottom and right."""
-    beyond = [math.inf] * 4
+    margins = [math.inf] * 4
     for source in sources:
         if source.grid is None:
             continue
         west, south, east, north = _bounds_in(source.grid, roi)
         own = roi.bounds
-        step_x, step_y = roi.step
+        step_x, step_y = roi.resolution
         gaps = (
             (north - own[3]) / step_y, (own[0] - west) / step_x,
             (own[1] - south) / step_y, (east - own[2]) / step_x,
         )  # fmt: skip
-        beyond = [min(b, max(0, math.floor(g + 1e-6))) for b, g in zip(beyond, gaps, strict=True)]
-    top, left, bottom, right = beyond
+        margins = [min(b, max(0, math.floor(g + 1e-6))) for b, g in zip(margins, gaps, strict=True)]
+    top, left, bottom, right = margins
     return top, left, bottom, right
 
 
@@ -349,9 +357,9 @@ def _bounds_in(source: Grid, roi: Grid) -> tuple[float, float, float, float]:
     )
 
 
-def plan_frames(
-    cadence: Cadence, temporal: TemporalSpec | None, sources: Sequence[Source]
-) -> Outcome[tuple[Frame, ...]]:
+def plan_intervals(
+    cadence: Cadence, temporal: TemporalSpec | None, sources: Sequence[SourceInfo]
+) -> Outcome[tuple[Interval, ...]]:
     """The windows of dates that the model's inputs are composited over.
 
     Fails with SpecError for an invalid temporal, where imagery lacks one, or where an undated
@@ -377,7 +385,7 @@ def plan_frames(
     return _bins(cadence, temporal)
 
 
-def _bins(cadence: Cadence, temporal: TemporalSpec) -> Outcome[tuple[Frame, ...]]:
+def _bins(cadence: Cadence, temporal: TemporalSpec) -> Outcome[tuple[Interval, ...]]:
     start, end = specs.dates(temporal)
     if cadence.kind == "months":
         edges = [start]
@@ -402,7 +410,7 @@ def _bins(cadence: Cadence, temporal: TemporalSpec) -> Outcome[tuple[Frame, ...]
     return Success(tuple((a.isoformat(), b.isoformat()) for a, b in pairwise(edges)))
 
 
-def midpoint(frame: Frame) -> dt.date:
+def midpoint(interval: Interval) -> dt.date:
     """The date in the middle of a window of dates.
 
     Examples
@@ -410,7 +418,7 @@ def midpoint(frame: Frame) -> dt.date:
     >>> midpoint(("2022-01-01", "2023-01-01"))
     datetime.date(2022, 7, 2)
     """
-    start, end = (dt.date.fromisoformat(text) for text in frame)
+    start, end = (dt.date.fromisoformat(text) for text in interval)
     return start + (end - start) // 2
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rs_embed.core.patch import Frame
+from rs_embed.core.patch import Interval
 from rs_embed.core.plan import RoiPlan
 from rs_embed.core.windows import fill_indices
 
-Read = Callable[[int, int, int, int], np.ndarray]
+WindowReader = Callable[[int, int, int, int], np.ndarray]
 """``read(row, column, height, width)``: the pixels there, ``(T, C, height, width)``, counted from
 the ROI's first pixel; NaN where one is missing."""
 
@@ -36,14 +36,14 @@ class Windows:
 
     pixels: np.ndarray
     bands: tuple[str, ...]
-    frames: tuple[tuple[Frame, ...], ...]
+    intervals: tuple[tuple[Interval, ...], ...]
     lonlat: np.ndarray
     scale_m: float
 
 
-def padded(plan: RoiPlan, read: Read) -> Read:
+def padded(plan: RoiPlan, read: WindowReader) -> WindowReader:
     """``read`` for every window: pixels that do not exist are filled by the model's rule."""
-    row0, col0, height, width = plan.fetched
+    row0, col0, height, width = plan.fetch_window
     rule = plan.model.spec.pad
 
     def read_padded(row: int, col: int, h: int, w: int) -> np.ndarray:
@@ -68,12 +68,12 @@ def padded_fraction(plan: RoiPlan) -> float:
         extent: tuple[int, int, int, int] = (0, 0, *plan.roi.shape)
     else:
         extent = plan.tiling.extent()
-    real = plan.fetched[2] * plan.fetched[3]
+    real = plan.fetch_window[2] * plan.fetch_window[3]
     return max(0.0, 1.0 - real / (extent[2] * extent[3]))
 
 
 @dataclass(frozen=True, slots=True)
-class Valid:
+class TokenMask:
     """What is there of the pixels of some windows.
 
     Parameters
@@ -88,13 +88,13 @@ class Valid:
     missing: float
 
 
-def valid_tokens(pixels: np.ndarray, token_px: int) -> Valid:
+def valid_tokens(pixels: np.ndarray, token_px: int) -> TokenMask:
     """What is there of ``(B, T, C, H, W)`` pixels; a pixel is if any band of any date is."""
     finite = np.isfinite(pixels)
     if finite.all():
-        return Valid(None, 0.0)
+        return TokenMask(None, 0.0)
     there = finite.any(axis=(1, 2))
     batch, height, width = there.shape
     blocks = there.reshape(batch, height // token_px, token_px, width // token_px, token_px)
     missing = 1 - np.count_nonzero(finite) / finite.size
-    return Valid(np.asarray(blocks.any(axis=(2, 4))), missing)
+    return TokenMask(np.asarray(blocks.any(axis=(2, 4))), missing)

@@ -142,7 +142,7 @@ def check_cells(ground: Grid, output: OutputSpec) -> Outcome[Grid]:
     """The ground itself; Failure(SpecError) where the cells asked for on it are too many."""
     if output.mode != "grid" or output.scale_m == 10:
         return Success(ground)
-    (step_x, step_y), (height, width) = ground.step, ground.shape
+    (step_x, step_y), (height, width) = ground.resolution, ground.shape
     rows, cols = height * step_y / output.scale_m, width * step_x / output.scale_m
     if rows * cols <= MAX_PIXELS:
         return Success(ground)

@@ -12,14 +12,14 @@ from returns.result import Failure, Success
 from rs_embed.core import specs
 from rs_embed.core.errors import SpecError
 from rs_embed.core.model import Cadence
-from rs_embed.core.patch import Frame
-from rs_embed.core.plan import Source, midpoint, plan_frames
+from rs_embed.core.patch import Interval
+from rs_embed.core.plan import SourceInfo, midpoint, plan_intervals
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import TemporalSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TimeGroup:
     """What one embedding is made of.
 
     Parameters
@@ -32,8 +32,8 @@ class Step:
         The whole window.
     """
 
-    frames: tuple[Frame, ...]
-    members: tuple[tuple[int, ...], ...]
+    intervals: tuple[Interval, ...]
+    indices: tuple[tuple[int, ...], ...]
     temporal: TemporalSpec | None
 
 
@@ -42,9 +42,9 @@ def is_series(cadence: Cadence) -> bool:
     return cadence.kind == "months" or (cadence.kind == "equal" and cadence.frames > 1)
 
 
-def plan_steps(
-    cadence: Cadence, dates: Sequence[Frame], temporal: TemporalSpec | None, time: str
-) -> Outcome[tuple[Step, ...]]:
+def plan_time_groups(
+    cadence: Cadence, dates: Sequence[Interval], temporal: TemporalSpec | None, time: str
+) -> Outcome[tuple[TimeGroup, ...]]:
     """The steps that an array's own dates make.
 
     Parameters
@@ -74,19 +74,21 @@ def plan_steps(
     if temporal is None:
         return _undated(cadence) if not dates else _dated(cadence, dates, _span(dates), time)
     return specs.check_temporal(temporal).bind(
-        lambda valid: _dated(cadence, dates, valid, time) if dates else _said(cadence, valid)
+        lambda valid: (
+            _dated(cadence, dates, valid, time) if dates else _given_window(cadence, valid)
+        )
     )
 
 
-def composite(data: np.ndarray, members: Sequence[Sequence[int]]) -> np.ndarray:
-    """The times of an array, ``(T, C, H, W)``, as the median of those in each of ``members``.
+def composite(data: np.ndarray, indices: Sequence[Sequence[int]]) -> np.ndarray:
+    """The times of an array, ``(T, C, H, W)``, as the median of those in each of ``indices``.
 
     ``(len(members), C, H, W)`` float32; NaN where no member has a valid value.
     """
-    if [list(m) for m in members] == [[i] for i in range(len(data))]:
+    if [list(m) for m in indices] == [[i] for i in range(len(data))]:
         return data
-    out = np.full((len(members), *data.shape[1:]), np.nan, dtype=np.float32)
-    for i, inside in enumerate(members):
+    out = np.full((len(indices), *data.shape[1:]), np.nan, dtype=np.float32)
+    for i, inside in enumerate(indices):
         if len(inside) == 1:
             out[i] = data[inside[0]]
         elif inside:
@@ -104,7 +106,7 @@ def median(data: np.ndarray) -> np.ndarray:
     return np.asarray((below + above) / 2, dtype=np.float32)
 
 
-def _undated(cadence: Cadence) -> Outcome[tuple[Step, ...]]:
+def _undated(cadence: Cadence) -> Outcome[tuple[TimeGroup, ...]]:
     if is_series(cadence):
         return Failure(
             SpecError(
@@ -112,23 +114,25 @@ def _undated(cadence: Cadence) -> Outcome[tuple[Step, ...]]:
                 "temporal=TemporalSpec.range('2022-06-01', '2022-07-01'), or give it a time axis"
             )
         )
-    return Success((Step((), ((0,),), None),))
+    return Success((TimeGroup((), ((0,),), None),))
 
 
-def _said(cadence: Cadence, temporal: TemporalSpec) -> Outcome[tuple[Step, ...]]:
+def _given_window(cadence: Cadence, temporal: TemporalSpec) -> Outcome[tuple[TimeGroup, ...]]:
     """An undated array whose date the caller gives: it stands in the middle of the window."""
     start, end = specs.dates(temporal)
-    frame = (start.isoformat(), end.isoformat())
-    day = midpoint(frame)
+    interval = (start.isoformat(), end.isoformat())
+    day = midpoint(interval)
     return _frames(cadence, temporal).map(
-        lambda frames: (Step(frames, _members(frames, [day]) if frames else ((0,),), temporal),)
+        lambda intervals: (
+            TimeGroup(intervals, _members(intervals, [day]) if intervals else ((0,),), temporal),
+        )
     )
 
 
 def _dated(
-    cadence: Cadence, dates: Sequence[Frame], temporal: TemporalSpec, time: str
-) -> Outcome[tuple[Step, ...]]:
-    days = [midpoint(frame) for frame in dates]
+    cadence: Cadence, dates: Sequence[Interval], temporal: TemporalSpec, time: str
+) -> Outcome[tuple[TimeGroup, ...]]:
+    days = [midpoint(interval) for interval in dates]
     start, end = specs.dates(temporal)
     inside = [i for i, day in enumerate(days) if start <= day < end]
     if not inside:
@@ -141,29 +145,29 @@ def _dated(
     if time == "each" and not is_series(cadence):
         return Success(tuple(_one_date(cadence, dates[i], i) for i in inside))
     if not is_series(cadence):
-        frames = () if cadence.kind == "none" else ((start.isoformat(), end.isoformat()),)
-        return Success((Step(frames, (tuple(inside),), temporal),))
+        intervals = () if cadence.kind == "none" else ((start.isoformat(), end.isoformat()),)
+        return Success((TimeGroup(intervals, (tuple(inside),), temporal),))
     return _frames(cadence, temporal).map(
-        lambda frames: (Step(frames, _members(frames, days), temporal),)
+        lambda intervals: (TimeGroup(intervals, _members(intervals, days), temporal),)
     )
 
 
-def _one_date(cadence: Cadence, date: Frame, i: int) -> Step:
-    frames = () if cadence.kind == "none" else (date,)
-    return Step(frames, ((i,),), TemporalSpec.range(*date))
+def _one_date(cadence: Cadence, date: Interval, i: int) -> TimeGroup:
+    intervals = () if cadence.kind == "none" else (date,)
+    return TimeGroup(intervals, ((i,),), TemporalSpec.range(*date))
 
 
-def _frames(cadence: Cadence, temporal: TemporalSpec) -> Outcome[tuple[Frame, ...]]:
-    return plan_frames(cadence, temporal, (Source("the array", (), ()),))
+def _frames(cadence: Cadence, temporal: TemporalSpec) -> Outcome[tuple[Interval, ...]]:
+    return plan_intervals(cadence, temporal, (SourceInfo("the array", (), ()),))
 
 
-def _members(frames: Sequence[Frame], days: Sequence[dt.date]) -> tuple[tuple[int, ...], ...]:
+def _members(intervals: Sequence[Interval], days: Sequence[dt.date]) -> tuple[tuple[int, ...], ...]:
     """Which days fall into each bin."""
-    edges = [(dt.date.fromisoformat(a), dt.date.fromisoformat(b)) for a, b in frames]
+    edges = [(dt.date.fromisoformat(a), dt.date.fromisoformat(b)) for a, b in intervals]
     return tuple(tuple(i for i, day in enumerate(days) if a <= day < b) for a, b in edges)
 
 
-def _span(dates: Sequence[Frame]) -> TemporalSpec:
+def _span(dates: Sequence[Interval]) -> TemporalSpec:
     """From the first date to the day after the last."""
-    days = [midpoint(frame) for frame in dates]
+    days = [midpoint(interval) for interval in dates]
     return TemporalSpec.range(min(days), max(days) + dt.timedelta(days=1))

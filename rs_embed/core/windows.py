@@ -30,7 +30,7 @@ class Axis:
         Where the first token cell begins; negative only for a ROI smaller than a cell.
     cells : int
         Token cells of the ROI.
-    starts : tuple of int
+    offsets : tuple of int
         Where each window begins.
     firsts : tuple of int
         The first cell each window newly covers (equal to its own first cell with overlap).
@@ -39,8 +39,8 @@ class Axis:
     size: int
     origin: int
     cells: int
-    starts: tuple[int, ...]
-    firsts: tuple[int, ...]
+    offsets: tuple[int, ...]
+    first_new_token: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Tiling:
     overlap: int = 0
 
     def __len__(self) -> int:
-        return len(self.rows.starts) * len(self.cols.starts)
+        return len(self.rows.offsets) * len(self.cols.offsets)
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -68,15 +68,15 @@ class Tiling:
 
     def windows(self) -> Iterator[tuple[int, int]]:
         """(row, column) of the first pixel of each window, relative to the ROI's first pixel."""
-        for row in self.rows.starts:
-            for col in self.cols.starts:
+        for row in self.rows.offsets:
+            for col in self.cols.offsets:
                 yield row, col
 
     def extent(self) -> tuple[int, int, int, int]:
         """(row, column, height, width) in pixels of all that the windows see."""
-        row, col = min(self.rows.starts), min(self.cols.starts)
-        height = max(self.rows.starts) + self.window_px - row
-        width = max(self.cols.starts) + self.window_px - col
+        row, col = min(self.rows.offsets), min(self.cols.offsets)
+        height = max(self.rows.offsets) + self.window_px - row
+        width = max(self.cols.offsets) + self.window_px - col
         return row, col, height, width
 
     def token_grid(self, roi: Grid) -> Grid:
@@ -90,7 +90,7 @@ class Tiling:
 
     def spans(self, index: int) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
         """(slices of the ROI's cells, slices of the window's tokens) of window ``index``."""
-        r, c = divmod(index, len(self.cols.starts))
+        r, c = divmod(index, len(self.cols.offsets))
         rows = _span(self.rows, r, self.token_px, self.tokens_per_window, self.overlap)
         cols = _span(self.cols, c, self.token_px, self.tokens_per_window, self.overlap)
         return (rows[0], cols[0]), (rows[1], cols[1])
@@ -102,7 +102,7 @@ def tile(
     token_px: int,
     *,
     overlap: int = 0,
-    beyond: tuple[float, float, float, float] = (math.inf,) * 4,
+    margins: tuple[float, float, float, float] = (math.inf,) * 4,
 ) -> Tiling:
     """The windows over a ROI of ``shape`` pixels.
 
@@ -118,7 +118,7 @@ def tile(
     beyond : tuple of float
         Pixels that exist beyond the ROI at its top, left, bottom and right.
     """
-    top, left, bottom, right = beyond
+    top, left, bottom, right = margins
     rows = _axis(shape[0], window_px, token_px, overlap, top, bottom)
     cols = _axis(shape[1], window_px, token_px, overlap, left, right)
     return Tiling(rows, cols, window_px, token_px, overlap)
@@ -152,13 +152,13 @@ def _axis(size: int, window: int, token: int, overlap: int, before: float, after
     wanted = range(begin - (window - stride), max(end, begin + window), stride)
     lowest, highest = _limits(size, origin, window, token, before, after)
     moved = {int(min(max(s, lowest), highest)) for s in wanted if origin - window < s < end}
-    starts = sorted(moved)
-    firsts, covered = [], 0
-    for start in starts:
+    offsets = sorted(moved)
+    first_new_token, covered = [], 0
+    for start in offsets:
         own = (start - origin) // token
-        firsts.append(max(own, 0) if overlap else max(own, covered))
+        first_new_token.append(max(own, 0) if overlap else max(own, covered))
         covered = max(covered, own + per_window)
-    return Axis(size, origin, cells, tuple(starts), tuple(firsts))
+    return Axis(size, origin, cells, tuple(offsets), tuple(first_new_token))
 
 
 def _limits(
@@ -186,8 +186,8 @@ def _limits(
 
 
 def _span(axis: Axis, i: int, token: int, per_window: int, overlap: int) -> tuple[slice, slice]:
-    own = (axis.starts[i] - axis.origin) // token
-    first = axis.firsts[i]
+    own = (axis.offsets[i] - axis.origin) // token
+    first = axis.first_new_token[i]
     stop = min(own + per_window, axis.cells)
     return slice(first, max(first, stop)), slice(first - own, max(first, stop) - own)
 
@@ -197,9 +197,9 @@ def window_centres(tiling: Tiling, roi: Grid) -> tuple[np.ndarray, np.ndarray]:
     from rs_embed.core.crs import project
 
     half = tiling.window_px / 2
-    starts = np.array(list(tiling.windows()), dtype=float).reshape(-1, 2)
-    x = roi.transform.c + roi.transform.a * (starts[:, 1] + half)
-    y = roi.transform.f + roi.transform.e * (starts[:, 0] + half)
+    offsets = np.array(list(tiling.windows()), dtype=float).reshape(-1, 2)
+    x = roi.transform.c + roi.transform.a * (offsets[:, 1] + half)
+    y = roi.transform.f + roi.transform.e * (offsets[:, 0] + half)
     return project(x, y, roi.crs, "EPSG:4326")
 
 

@@ -13,9 +13,9 @@ from rs_embed.core.choice import parse_choice, resolve
 from rs_embed.core.errors import ModelError
 from rs_embed.core.model import Model, ModelChoice, ModelSpec
 from rs_embed.core.result import Outcome
-from rs_embed.embedders import galileo, gse_annual, mosaiks, prithvi, remoteclip
-from rs_embed.notices import warn_once
-from rs_embed.plugged import take_in
+from rs_embed.embedders.families import galileo, gse_annual, mosaiks, prithvi, remoteclip
+from rs_embed.plugins.entry_points import load_entry_points
+from rs_embed.plugins.notices import warn_once
 
 ENTRY_POINTS = "rs_embed.models"
 _BUILT_IN = (galileo.SPEC, gse_annual.SPEC, mosaiks.SPEC, prithvi.SPEC, remoteclip.SPEC)
@@ -124,7 +124,7 @@ def _load_plugged() -> None:
         if _PLUGGED:
             return
         _PLUGGED = True
-        for name, problem in take_in(
+        for name, problem in load_entry_points(
             ENTRY_POINTS, "model", ModelError, lambda _, found: add_model(found)
         ):
             warn_once((ENTRY_POINTS, name), problem)

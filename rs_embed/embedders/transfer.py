@@ -228,11 +228,11 @@ def _into_place(
     """The lock is held: fetch to the part file, then rename, so that half a file never shows."""
     if target.exists():
         return Success(target)
-    fetched = _persist(record, part, agree, timeout_s)
-    if isinstance(fetched, Failure):
+    fetch_window = _persist(record, part, agree, timeout_s)
+    if isinstance(fetch_window, Failure):
         if record.sha256 is None:
             part.unlink(missing_ok=True)
-        return fetched
+        return fetch_window
     os.replace(part, target)
     return Success(target)
 

@@ -81,7 +81,7 @@ def build_on_meta(build: Callable[[], Network]) -> Network:
 
 
 def fill(
-    network: Network, state: State, *, tolerated: Iterable[tuple[str, str]] = ()
+    network: Network, state: State, *, allowed_key_mismatches: Iterable[tuple[str, str]] = ()
 ) -> Outcome[Network]:
     """The network with the tensors of ``state`` as its own, in evaluation mode.
 
@@ -103,7 +103,7 @@ def fill(
         Fails with ModelError that names the keys: missing, left over, of another shape or kind, or
         without values afterwards.
     """
-    patterns = [pattern for pattern, _ in tolerated]
+    patterns = [pattern for pattern, _ in allowed_key_mismatches]
     slots: State = dict(network.state_dict())
     problems = [
         _listed("missing from the file", _untolerated(slots.keys() - state.keys(), patterns)),

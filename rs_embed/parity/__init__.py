@@ -26,7 +26,7 @@ import numpy as np
 from rs_embed.core.errors import ModelError
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.embedders.catalog import find_spec
-from rs_embed.embedders.run import attribute
+from rs_embed.embedders.runtime import attribute
 from rs_embed.parity.case import Case, Tolerance, read_case
 from rs_embed.parity.checkpoint import write_checkpoint
 from rs_embed.parity.compare import Comparison, compare_outputs

@@ -25,12 +25,13 @@ from rs_embed.core.choice import resolve
 from rs_embed.core.errors import ModelError
 from rs_embed.core.model import Model, ModelChoice, ModelSpec
 from rs_embed.core.result import unwrap_or_raise
-from rs_embed.embedders.run import attribute
+from rs_embed.embedders.runtime import attribute
 from rs_embed.parity import recipe
-from rs_embed.parity.case import Case
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from rs_embed.parity.case import Case
 
 Entry: TypeAlias = tuple[str, tuple[int, ...], str]
 """(key, shape, name of the dtype)."""
@@ -59,7 +60,7 @@ def write_checkpoint(
     """
     import torch
 
-    if isinstance(what, Case):
+    if not isinstance(what, tuple):
         if model is None:
             raise ModelError("a fixture's checkpoint needs model=, the Model of its adapter")
         entries = case_entries(what, model)
@@ -128,7 +129,9 @@ def filled(model: Model, state: dict[str, Tensor]) -> nn.Module:
     spec = model.spec
     clean = attribute(spec.checkpoint_filter) if spec.checkpoint_filter else None
     own = clean(state, model) if clean else state
-    return unwrap_or_raise(fill(_on_meta(model), own, tolerated=spec.tolerated))
+    return unwrap_or_raise(
+        fill(_on_meta(model), own, allowed_key_mismatches=spec.allowed_key_mismatches)
+    )
 
 
 def _on_meta(model: Model) -> nn.Module:

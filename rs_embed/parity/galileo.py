@@ -8,8 +8,8 @@ import numpy as np
 
 from rs_embed.core.model import Model
 from rs_embed.core.prepare import Windows
-from rs_embed.embedders import galileo
-from rs_embed.embedders.galileo_groups import S1, S2
+from rs_embed.embedders.families import galileo
+from rs_embed.embedders.families.galileo_groups import S1, S2
 from rs_embed.parity.case import Case
 
 # Which option, beside the modality, brings a fixture's input into the model.
@@ -147,9 +147,9 @@ def _preprocess(case: Case) -> dict[str, np.ndarray]:
         np.broadcast_to(inputs["landscan"], (*shape[:3], 1)),
     ]
     pixels = np.concatenate(layers, axis=-1).transpose(2, 3, 0, 1)[None].astype(np.float32)
-    frames = (tuple(_frame(month) for month in range(steps)),)
+    intervals = (tuple(_frame(month) for month in range(steps)),)
     lonlat = inputs["latlon"][None, ::-1]
-    ours = galileo.prepare(Windows(pixels, model.bands, frames, lonlat, 10.0), model)
+    ours = galileo.prepare(Windows(pixels, model.bands, intervals, lonlat, 10.0), model)
 
     def joined(*names: str) -> np.ndarray:
         return np.concatenate([ours[name][0] for name in names], axis=1)  # (T, C, H, W)

@@ -10,7 +10,7 @@ import numpy as np
 
 from rs_embed.core.model import Model
 from rs_embed.core.prepare import Windows
-from rs_embed.embedders import prithvi
+from rs_embed.embedders.families import prithvi
 from rs_embed.parity.case import Case
 
 if TYPE_CHECKING:

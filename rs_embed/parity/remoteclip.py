@@ -8,7 +8,7 @@ import numpy as np
 
 from rs_embed.core.model import Model, Scalar
 from rs_embed.core.prepare import Windows
-from rs_embed.embedders.remoteclip import SPEC, encode, prepare, published_name
+from rs_embed.embedders.families.remoteclip import SPEC, encode, prepare, published_name
 from rs_embed.parity.case import Case
 from rs_embed.parity.checkpoint import Entry
 

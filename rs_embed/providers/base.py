@@ -12,11 +12,11 @@ from returns.result import Failure, Result, Success
 from rs_embed.core.errors import ProviderError, RsEmbedError, SpecError
 from rs_embed.core.model import InputSpec
 from rs_embed.core.patch import Patch
-from rs_embed.core.plan import FetchPlan, Source
+from rs_embed.core.plan import FetchPlan, SourceInfo
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import SensorSpec
-from rs_embed.notices import warn_once
-from rs_embed.plugged import take_in
+from rs_embed.plugins.entry_points import load_entry_points
+from rs_embed.plugins.notices import warn_once
 
 ENTRY_POINTS = "rs_embed.providers"
 
@@ -31,8 +31,8 @@ class Provider(Protocol):
     ``transient`` whether the same fetch may succeed later. ``workers`` is how many fetches may run
     at once.
 
-    Two methods more are optional: ``ready() -> Outcome[None]``, asked before weights are loaded
-    (see `ready`), and ``scenes(plans) -> Outcome[list]`` (see `list_scenes`).
+    Two methods more are optional: ``check_available() -> Outcome[None]``, asked before weights are
+    loaded (see `check_available`), and ``scenes(plans) -> Outcome[list]`` (see `list_scenes`).
     """
 
     @property
@@ -45,7 +45,7 @@ class Provider(Protocol):
         """How many fetches may run at once."""
         ...
 
-    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[Source]:
+    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[SourceInfo]:
         """What the source gives for one input."""
         ...
 
@@ -54,9 +54,9 @@ class Provider(Protocol):
         ...
 
 
-def ready(provider: Provider) -> Outcome[None]:
+def check_available(provider: Provider) -> Outcome[None]:
     """Whether a source can be asked, from those that can tell before the first fetch."""
-    ask = getattr(provider, "ready", None)
+    ask = getattr(provider, "check_available", None)
     return Success(None) if ask is None else ask()
 
 
@@ -158,7 +158,7 @@ def _itself(name: str, provider: Provider, source: Any) -> Provider:
 
 
 @dataclass(frozen=True)
-class Guarded:
+class ValidatedProvider:
     """A source that others wrote: what it gives is checked before it is used.
 
     An error of rs_embed that it raises travels as a Failure, as if it had been returned.
@@ -168,19 +168,19 @@ class Guarded:
     name: str
     workers: int
 
-    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[Source]:
+    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[SourceInfo]:
         """What the source says, if that is a Source with the input's bands."""
-        return _told(lambda: self.inner.describe(item, sensor), self.name, "describe", Source).bind(
-            lambda source: self._described(source, item)
-        )
+        return _checked_answer(
+            lambda: self.inner.describe(item, sensor), self.name, "describe", SourceInfo
+        ).bind(lambda source: self._described(source, item))
 
     def fetch(self, plan: FetchPlan) -> Outcome[Patch]:
         """The patch, if it holds the plan's bands on the plan's grid."""
-        return _told(lambda: self.inner.fetch(plan), self.name, "fetch", Patch).bind(
+        return _checked_answer(lambda: self.inner.fetch(plan), self.name, "fetch", Patch).bind(
             lambda patch: self._fetched(patch, plan)
         )
 
-    def _described(self, source: Source, item: InputSpec) -> Outcome[Source]:
+    def _described(self, source: SourceInfo, item: InputSpec) -> Outcome[SourceInfo]:
         if len(source.bands) == len(source.units) == len(item.bands):
             return Success(source)
         text = (
@@ -190,7 +190,7 @@ class Guarded:
         return Failure(ProviderError(text))
 
     def _fetched(self, patch: Patch, plan: FetchPlan) -> Outcome[Patch]:
-        wanted = (max(1, len(plan.frames)), len(plan.bands), *plan.grid.shape)
+        wanted = (max(1, len(plan.intervals)), len(plan.bands), *plan.grid.shape)
         data = patch.data
         fits = data.shape == wanted and data.dtype == "float32"
         if fits and patch.bands == plan.bands and patch.grid == plan.grid:
@@ -223,7 +223,7 @@ def _opened(name: str, factory: Factory, source: Any) -> Outcome[Provider]:
 
 def _guarded(name: str, made: object) -> Outcome[Provider]:
     if isinstance(made, Provider) and not isinstance(made, type):
-        return Success(Guarded(made, name, made.workers))
+        return Success(ValidatedProvider(made, name, made.workers))
     return Failure(
         ProviderError(
             f"backend {name!r} made a {type(made).__name__}, which is no source: it needs name, "
@@ -232,7 +232,7 @@ def _guarded(name: str, made: object) -> Outcome[Provider]:
     )
 
 
-def _told(ask: Callable[[], Any], name: str, what: str, kind: type) -> Outcome[Any]:
+def _checked_answer(ask: Callable[[], Any], name: str, what: str, kind: type) -> Outcome[Any]:
     """What another's source answers, as an Outcome of the kind that it should be."""
     try:
         answer = ask()
@@ -257,5 +257,5 @@ def _load_plugged() -> None:
         if _PLUGGED:
             return
         _PLUGGED = True
-        for name, problem in take_in(ENTRY_POINTS, "source", ProviderError, register):
+        for name, problem in load_entry_points(ENTRY_POINTS, "source", ProviderError, register):
             warn_once((ENTRY_POINTS, name), problem)

@@ -17,12 +17,12 @@ import xarray as xr
 from returns.result import Failure, Success
 
 from rs_embed.core.errors import ProviderError, RsEmbedError, SpecError
-from rs_embed.core.patch import Frame
+from rs_embed.core.patch import Interval
 from rs_embed.core.resample import offset_in
 from rs_embed.core.result import Outcome, caused, collect
 from rs_embed.core.units import check_units
-from rs_embed.rasters import Load, Raster, content_of
-from rs_embed.reading import read_xarray
+from rs_embed.raster import read_xarray
+from rs_embed.raster.raster import Load, Raster, content_of
 
 _NETCDF = {".nc", ".nc4", ".cdf", ".h5", ".hdf5"}
 _DATE = re.compile(r"(?<!\d)(20\d\d|19\d\d)([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
@@ -44,7 +44,7 @@ def open_source(source: Any) -> Outcome[Opened]:
         return Success(
             Opened(
                 lambda units: _declared(source, units),
-                lambda raster: source.content or content_of(raster),
+                lambda raster: source.content_hash or content_of(raster),
             )
         )
     if isinstance(source, str | Path) and str(source):
@@ -162,7 +162,7 @@ def _of_file(error: RsEmbedError, path: Path) -> RsEmbedError:
 
 def _dated(raster: Raster, path: Path) -> Outcome[Raster]:
     """The raster of one file of a series, dated by its own time or by its name."""
-    if raster.frames:
+    if raster.intervals:
         return Success(raster)
     found = {"".join(match.group(1, 3, 4)) for match in _DATE.finditer(path.name)}
     if len(found) != 1:
@@ -174,7 +174,7 @@ def _dated(raster: Raster, path: Path) -> Outcome[Raster]:
             )
         )
     day = dt.datetime.strptime(found.pop(), "%Y%m%d").date()
-    return Success(replace(raster, frames=((str(day), str(day + dt.timedelta(days=1))),)))
+    return Success(replace(raster, intervals=((str(day), str(day + dt.timedelta(days=1))),)))
 
 
 def _series(rasters: tuple[Raster, ...]) -> Outcome[Raster]:
@@ -192,7 +192,7 @@ def _series(rasters: tuple[Raster, ...]) -> Outcome[Raster]:
             )
     if len(rasters) == 1:
         return Success(first)
-    places = [(raster, step) for raster in rasters for step in range(len(raster.frames))]
+    places = [(raster, step) for raster in rasters for step in range(len(raster.intervals))]
     everything = range(len(first.bands))
 
     def narrow(bands: Sequence[int], steps: Sequence[int]) -> Load:
@@ -203,7 +203,9 @@ def _series(rasters: tuple[Raster, ...]) -> Outcome[Raster]:
 
         return load
 
-    frames: tuple[Frame, ...] = tuple(frame for raster in rasters for frame in raster.frames)
+    intervals: tuple[Interval, ...] = tuple(
+        interval for raster in rasters for interval in raster.intervals
+    )
     notes = {key: value for raster in rasters for key, value in raster.notes.items()}
     load = narrow(everything, range(len(places)))
-    return Success(replace(first, load=load, frames=frames, notes=notes, narrow=narrow))
+    return Success(replace(first, load=load, intervals=intervals, notes=notes, narrow=narrow))

@@ -16,8 +16,15 @@ import numpy as np
 from returns.result import Failure, Success
 
 from rs_embed.core import units as unit_names
-from rs_embed.core.collection_asks import check_frames, check_sensor_fits, side_sensor
-from rs_embed.core.collections import (
+from rs_embed.core.errors import ModelError, ProviderError, SpecError
+from rs_embed.core.model import InputSpec
+from rs_embed.core.patch import Patch
+from rs_embed.core.plan import FetchPlan, SourceInfo
+from rs_embed.core.result import Outcome, caused, collect
+from rs_embed.core.specs import SensorSpec
+from rs_embed.providers import gee_graph
+from rs_embed.providers.collection_checks import check_frames, check_sensor_fits, side_sensor
+from rs_embed.providers.collections import (
     COLLECTIONS,
     Collection,
     find_collection,
@@ -25,13 +32,6 @@ from rs_embed.core.collections import (
     own_row,
     serve_bands,
 )
-from rs_embed.core.errors import ModelError, ProviderError, SpecError
-from rs_embed.core.model import InputSpec
-from rs_embed.core.patch import Patch
-from rs_embed.core.plan import FetchPlan, Source
-from rs_embed.core.result import Outcome, caused, collect
-from rs_embed.core.specs import SensorSpec
-from rs_embed.providers import gee_graph
 from rs_embed.providers.gee_graph import Query
 from rs_embed.providers.gee_pixels import read
 from rs_embed.providers.gee_session import (
@@ -95,11 +95,11 @@ class GeeProvider:
             self.deadline_s, self.tries, self.pause_s,
         )  # fmt: skip
 
-    def ready(self) -> Outcome[None]:
+    def check_available(self) -> Outcome[None]:
         """Whether Earth Engine can be asked; to know before weights are loaded."""
         return connect(self.settings)
 
-    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[Source]:
+    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[SourceInfo]:
         """What Earth Engine gives for one input; asks it only of a collection it has to look up.
 
         Fails with ModelError where no collection, or not the caller's, can serve the input, with
@@ -111,7 +111,7 @@ class GeeProvider:
         if row is None:
             known = "; choose another backend"
             if item.collection is not None:
-                known = f": {item.collection} is not in rs_embed.core.collections.COLLECTIONS"
+                known = f": {item.collection} is not in rs_embed.providers.collections.COLLECTIONS"
             return Failure(ModelError(f"backend 'gee' cannot serve the input {item.name!r}{known}"))
         found = row
         named = (
@@ -121,7 +121,7 @@ class GeeProvider:
         )
         return named.bind(lambda bands: _source(found, found.id, bands, item))
 
-    def describe_sensor(self, sensor: SensorSpec) -> Outcome[Source]:
+    def describe_sensor(self, sensor: SensorSpec) -> Outcome[SourceInfo]:
         """What Earth Engine gives for the caller's own bands, whatever model is to see them."""
         return self._row_of(sensor).bind(
             lambda row: own_bands(row, sensor.bands).bind(
@@ -148,7 +148,7 @@ class GeeProvider:
     def read(self, plan: FetchPlan) -> Outcome[Patch]:
         """`fetch` that takes a place without scenes for one without valid pixels."""
         return self._query(plan).bind(
-            lambda query: self.ready().bind(lambda _: read(query, plan, self.settings))
+            lambda query: self.check_available().bind(lambda _: read(query, plan, self.settings))
         )
 
     def scenes(self, plans: Sequence[FetchPlan]) -> Outcome[list[dict[str, Any]]]:
@@ -159,7 +159,7 @@ class GeeProvider:
         """
         parts = [plans[i : i + _SCENES_AT_ONCE] for i in range(0, len(plans), _SCENES_AT_ONCE)]
         return (
-            self.ready()
+            self.check_available()
             .bind(lambda _: collect(self._scenes(part) for part in parts))
             .map(lambda lists: [scene for part in lists for scene in part])
         )
@@ -214,7 +214,7 @@ class GeeProvider:
         with self._lock:
             if asset in self._kinds:
                 return Success(self._kinds[asset])
-        found = self.ready().bind(lambda _: asset_facts(asset, self.settings))
+        found = self.check_available().bind(lambda _: asset_facts(asset, self.settings))
         if isinstance(found, Success):
             with self._lock:
                 self._kinds[asset] = found.unwrap()
@@ -224,10 +224,10 @@ class GeeProvider:
         """The plan in terms of its collection. Fails with SpecError for dates it cannot honour."""
         row = find_collection(plan.collection)
         if row is not None:
-            return check_frames(row, plan.frames).map(
+            return check_frames(row, plan.intervals).map(
                 lambda _: _query_of(row, plan, row.id != plan.collection)
             )
-        own = own_row(plan.collection, plan.bands, plan.units, static=not plan.frames)
+        own = own_row(plan.collection, plan.bands, plan.units, static=not plan.intervals)
         return self._facts(plan.collection).map(
             lambda facts: _query_of(own, plan, facts.get("type") == "IMAGE")
         )
@@ -250,7 +250,7 @@ def _another_layer(item: InputSpec, sensor: SensorSpec) -> bool:
     return item.static or item.optional
 
 
-def _from_sensor(row: Collection, item: InputSpec, sensor: SensorSpec) -> Outcome[Source]:
+def _from_sensor(row: Collection, item: InputSpec, sensor: SensorSpec) -> Outcome[SourceInfo]:
     def chosen(offered: tuple[str, ...]) -> Outcome[tuple[str, ...]]:
         own = item.collection_bands if row.id == item.collection else ()
         if own and set(own) <= set(offered):
@@ -271,7 +271,7 @@ def _from_sensor(row: Collection, item: InputSpec, sensor: SensorSpec) -> Outcom
 
 def _source(
     row: Collection, asset: str, bands: tuple[str, ...], item: InputSpec
-) -> Outcome[Source]:
+) -> Outcome[SourceInfo]:
     source = _source_of(row, asset, bands)
     checked = unit_names.check_convertible(bands, source.units, (item.units,) * len(bands))
     return checked.alt(
@@ -279,14 +279,14 @@ def _source(
     ).map(lambda _: source)
 
 
-def _source_of(row: Collection, asset: str, bands: tuple[str, ...]) -> Source:
+def _source_of(row: Collection, asset: str, bands: tuple[str, ...]) -> SourceInfo:
     units = tuple(band.units for band in row.pick(bands))
-    return Source(asset, bands, units, dated=row.time != "static")
+    return SourceInfo(asset, bands, units, dated=row.time != "static")
 
 
 def _query_of(row: Collection, plan: FetchPlan, is_image: bool) -> Query:
     return Query(
-        row, plan.collection, is_image, row.pick(plan.bands), plan.frames,
+        row, plan.collection, is_image, row.pick(plan.bands), plan.intervals,
         side_sensor(row, plan.sensor, plan.bands),
         plan.grid.hull(), gee_graph.utm_zone_name(plan.grid.crs),
     )  # fmt: skip
@@ -311,8 +311,8 @@ def _emptied(plan: FetchPlan, left: Mapping[str, int]) -> str | None:
         )
     if not left["dates"]:
         return (
-            f"{what} has no scene here from {plan.frames[0][0]} to {plan.frames[-1][1]} (filter: "
-            f"dates; {left['kind']} at other times); widen the temporal"
+            f"{what} has no scene here from {plan.intervals[0][0]} to {plan.intervals[-1][1]} "
+            f"(filter: dates; {left['kind']} at other times); widen the temporal"
         )
     if not left["clouds"]:
         return (

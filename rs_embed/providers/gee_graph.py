@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from typing import Any
 
-from rs_embed.core.collections import Band, Collection, Condition
 from rs_embed.core.grid import Grid
-from rs_embed.core.patch import Frame
+from rs_embed.core.patch import Interval
 from rs_embed.core.specs import SensorSpec
+from rs_embed.providers.collections import Band, Collection, Condition
 
 # Stands for masked pixels in an answer, which has no mask: a power of two, hence exact in float32,
 # and beyond any value of any band.
@@ -55,15 +55,15 @@ class Query:
     asset: str
     is_image: bool
     bands: tuple[Band, ...]
-    frames: tuple[Frame, ...]
+    intervals: tuple[Interval, ...]
     sensor: SensorSpec
     boxes: tuple[Box, ...]
     zone: str | None
 
     @property
-    def windows(self) -> tuple[Frame | None, ...]:
+    def windows(self) -> tuple[Interval | None, ...]:
         """The frames; one None where there is no time."""
-        return self.frames or (None,)
+        return self.intervals or (None,)
 
 
 def utm_zone_name(crs: str) -> str | None:
@@ -157,7 +157,7 @@ def clear(query: Query, scenes: Any) -> Any:
     return scenes.filter(ee.Filter.lte(query.row.cloud_property, query.sensor.cloudy_pct))
 
 
-def in_dates(scenes: Any, window: Frame | None) -> Any:
+def in_dates(scenes: Any, window: Interval | None) -> Any:
     """Those of a half-open window of dates, UTC."""
     return scenes if window is None else scenes.filterDate(*window)
 
@@ -184,7 +184,7 @@ def counts(query: Query) -> Any:
 
     near = nearby(query)
     fit = fitting(query, near)
-    span = (query.frames[0][0], query.frames[-1][1]) if query.frames else None
+    span = (query.intervals[0][0], query.intervals[-1][1]) if query.intervals else None
     dated = in_dates(fit, span)
     return ee.List([part.size() for part in (near, fit, dated, clear(query, dated))])
 
@@ -194,7 +194,7 @@ def scene_lists(queries: Sequence[Query]) -> Any:
     import ee
 
     def listed(query: Query) -> list[Any]:
-        span = (query.frames[0][0], query.frames[-1][1]) if query.frames else None
+        span = (query.intervals[0][0], query.intervals[-1][1]) if query.intervals else None
         scenes = in_dates(clear(query, fitting(query, nearby(query))), span)
         return [scenes.aggregate_array(name) for name in ("system:index", "system:time_start")]
 

@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from returns.result import Failure, Success
 
-from rs_embed.core.collections import Band, finest_m, in_stated_units
 from rs_embed.core.errors import ProviderError, RsEmbedError
 from rs_embed.core.patch import Patch
 from rs_embed.core.plan import FetchPlan
-from rs_embed.core.requests import Part, halves, split
 from rs_embed.core.resample import area_average, whole_factor
 from rs_embed.core.result import Outcome, caused, collect
 from rs_embed.providers import gee_graph
+from rs_embed.providers.collections import Band, finest_m, in_stated_units
 from rs_embed.providers.gee_graph import SENTINEL, Query
 from rs_embed.providers.gee_session import (
     MAX_IN_FLIGHT,
@@ -26,6 +25,7 @@ from rs_embed.providers.gee_session import (
     TooMuchError,
     compute_pixels,
 )
+from rs_embed.providers.requests import Part, halves, split
 
 # Of a grid this much coarser than the stored pixels Earth Engine would read a pyramid level.
 _PYRAMID_FROM = 1.9
@@ -48,9 +48,9 @@ def read(query: Query, plan: FetchPlan, settings: Settings) -> Outcome[Patch]:
     NaN where Earth Engine has none, also everywhere.
     """
     reading = read_rule(plan, query.bands)
-    frames = len(query.windows)
-    parts = split(plan.grid.shape, frames, len(query.bands), factor=reading.factor)
-    out = np.empty((frames, len(query.bands), *plan.grid.shape), dtype=np.float32)
+    intervals = len(query.windows)
+    parts = split(plan.grid.shape, intervals, len(query.bands), factor=reading.factor)
+    out = np.empty((intervals, len(query.bands), *plan.grid.shape), dtype=np.float32)
     sent: list[Part] = []
     broken: list[RsEmbedError] = []
 
@@ -63,7 +63,7 @@ def read(query: Query, plan: FetchPlan, settings: Settings) -> Outcome[Patch]:
         if isinstance(found, Success):
             rows = slice(part.row, part.row + part.height)
             cols = slice(part.col, part.col + part.width)
-            out[part.first : part.first + part.frames, :, rows, cols] = found.unwrap()
+            out[part.first : part.first + part.intervals, :, rows, cols] = found.unwrap()
             return Success(None)
         smaller = halves(part) if isinstance(found.failure(), TooMuchError) else None
         if smaller is None:
@@ -81,12 +81,12 @@ def read(query: Query, plan: FetchPlan, settings: Settings) -> Outcome[Patch]:
 
 def read_rule(plan: FetchPlan, bands: Sequence[Band]) -> Reading:
     """How a plan's pixels are read, from its grid and the stored pixels of its bands."""
-    ratio = plan.grid.step[0] / finest_m(bands)
+    ratio = plan.grid.resolution[0] / finest_m(bands)
     if plan.sensor.fetch == "server":
         return Reading(1, "earth engine pyramid" if ratio >= _PYRAMID_FROM else "nearest")
     if math.isnan(ratio):
         return Reading(1, "nearest, or earth engine pyramid where the source is finer")
-    factor = whole_factor(plan.grid.step[0], finest_m(bands))
+    factor = whole_factor(plan.grid.resolution[0], finest_m(bands))
     averaged = all(band.averaged != "never" for band in bands)
     if factor > 1 and averaged:
         return Reading(factor, "area average")
@@ -100,8 +100,8 @@ def _part(
     query: Query, plan: FetchPlan, part: Part, reading: Reading, settings: Settings
 ) -> Outcome[np.ndarray]:
     """``(frames, C, height, width)`` of one request, in the row's stated units."""
-    last = part.first + part.frames
-    some = replace(query, frames=query.frames[part.first : last])
+    last = part.first + part.intervals
+    some = replace(query, intervals=query.intervals[part.first : last])
     grid = plan.grid.window(part.row, part.col, part.height, part.width).refine(reading.factor)
     names = gee_graph.band_ids(some)
     request = {
@@ -111,7 +111,7 @@ def _part(
     }
 
     def stacked(flat: np.ndarray) -> np.ndarray:
-        values = flat.reshape(part.frames, len(some.bands), *grid.shape)
+        values = flat.reshape(part.intervals, len(some.bands), *grid.shape)
         if reading.rule == "area average":
             values = area_average(values, reading.factor)
         elif reading.factor > 1:
@@ -164,9 +164,9 @@ def _patch(
         "orbit": sensor.orbit,
         "resampling": sensor.resampling,
         "reading": reading.rule,
-        "fetched_m": plan.grid.step[0] / reading.factor,
+        "fetched_m": plan.grid.resolution[0] / reading.factor,
         "requests": requests,
         "valid_fraction": float(there.any(axis=1).mean()),
-        "empty_frames": [i for i in range(len(data)) if not there[i].any()],
+        "empty_intervals": [i for i in range(len(data)) if not there[i].any()],
     }
-    return Patch(data, plan.bands, plan.units, plan.grid, plan.frames, meta)
+    return Patch(data, plan.bands, plan.units, plan.grid, plan.intervals, meta)

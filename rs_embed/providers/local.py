@@ -14,14 +14,14 @@ from rs_embed.core.crs import is_geographic, transformer
 from rs_embed.core.errors import ModelError, ProviderError
 from rs_embed.core.grid import Grid
 from rs_embed.core.model import InputSpec
-from rs_embed.core.patch import Frame, Patch
-from rs_embed.core.plan import FetchPlan, Source
+from rs_embed.core.patch import Interval, Patch
+from rs_embed.core.plan import FetchPlan, SourceInfo
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import SensorSpec
 from rs_embed.core.times import median
 from rs_embed.core.units import check_convertible
 from rs_embed.providers.files import open_path, open_source
-from rs_embed.rasters import Raster
+from rs_embed.raster.raster import Raster
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -63,7 +63,7 @@ class LocalProvider:
         self._content = content
         self._rasters: dict[str | None, Outcome[Raster]] = {}
 
-    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[Source]:
+    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[SourceInfo]:
         """The raster's bands for one input.
 
         Fails with ModelError where the raster or the SensorSpec lacks a band of the model, with
@@ -111,15 +111,17 @@ class LocalProvider:
             )
         )  # fmt: skip
 
-    def _source(self, item: InputSpec, raster: Raster, places: tuple[int, ...]) -> Outcome[Source]:
+    def _source(
+        self, item: InputSpec, raster: Raster, places: tuple[int, ...]
+    ) -> Outcome[SourceInfo]:
         bands = tuple(raster.bands[i] for i in places)
         units = tuple(raster.units[i] for i in places)
         return check_convertible(bands, units, (item.units,) * len(bands)).map(
-            lambda _: Source(
+            lambda _: SourceInfo(
                 self._collection, bands, units,
-                dated=bool(raster.frames) and not item.static,
+                dated=bool(raster.intervals) and not item.static,
                 grid=raster.grid,
-                content=raster.content,
+                content_hash=raster.content_hash,
             )
         )  # fmt: skip
 
@@ -147,8 +149,8 @@ def local_provider(source: Any) -> LocalProvider:
 
 def sample_provider() -> LocalProvider:
     """The bundled scene as a source."""
-    from rs_embed.rasters import content_of
-    from rs_embed.reading import read_xarray
+    from rs_embed.raster import read_xarray
+    from rs_embed.raster.raster import content_of
 
     return LocalProvider(
         "sample", "sample", lambda units: read_xarray(sample_scene(), units=units), content_of
@@ -175,13 +177,13 @@ def fetch_raster(raster: Raster, plan: FetchPlan) -> Outcome[Patch]:
     if not _overlap(raster.grid, plan.grid):
         return Failure(_outside(raster.grid, plan.grid))
     bands = [raster.bands.index(name) for name in plan.bands]
-    steps = _steps(raster.frames, plan.frames)
-    if plan.frames and not any(steps):
-        first, last = min(raster.frames)[0], max(raster.frames)[0]
+    steps = _steps(raster.intervals, plan.intervals)
+    if plan.intervals and not any(steps):
+        first, last = min(raster.intervals)[0], max(raster.intervals)[0]
         return Failure(
             ProviderError(
-                f"no date of the source lies in {plan.frames[0][0]}..{plan.frames[-1][1]} (end "
-                f"excluded); it has {len(raster.frames)} from {first} to {last}"
+                f"no date of the source lies in {plan.intervals[0][0]}..{plan.intervals[-1][1]} "
+                f"(end excluded); it has {len(raster.intervals)} from {first} to {last}"
             )
         )
     shape = (len(steps), len(bands), *plan.grid.shape)
@@ -190,21 +192,21 @@ def fetch_raster(raster: Raster, plan: FetchPlan) -> Outcome[Patch]:
         if own:
             dates = raster.only(bands, own).read(plan.grid)
             data[i] = composite(dates, plan.sensor.composite)
-    meta = {**raster.notes, "scenes": [len(own) if raster.frames else 1 for own in steps]}
-    if raster.frames:
-        meta["dates"] = [[raster.frames[i][0] for i in own] for own in steps]
+    meta = {**raster.notes, "scenes": [len(own) if raster.intervals else 1 for own in steps]}
+    if raster.intervals:
+        meta["dates"] = [[raster.intervals[i][0] for i in own] for own in steps]
     factor = raster.factor(plan.grid)
     if factor > 1:
         meta["area_averaged"] = factor
-    return Success(Patch(data, plan.bands, plan.units, plan.grid, plan.frames, meta))
+    return Success(Patch(data, plan.bands, plan.units, plan.grid, plan.intervals, meta))
 
 
-def _steps(have: Sequence[Frame], frames: Sequence[Frame]) -> list[list[int]]:
+def _steps(have: Sequence[Interval], intervals: Sequence[Interval]) -> list[list[int]]:
     """The steps of time in each frame, oldest first; every step where no frame is asked for."""
     order = sorted(range(max(1, len(have))), key=lambda i: have[i][0] if have else "")
-    if not frames:
+    if not intervals:
         return [order]
-    return [[i for i in order if start <= have[i][0] < end] for start, end in frames]
+    return [[i for i in order if start <= have[i][0] < end] for start, end in intervals]
 
 
 def composite(dates: np.ndarray, how: str) -> np.ndarray:

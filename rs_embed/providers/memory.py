@@ -10,7 +10,7 @@ from returns.result import Success
 
 from rs_embed.core.model import InputSpec
 from rs_embed.core.patch import Patch
-from rs_embed.core.plan import FetchPlan, Source
+from rs_embed.core.plan import FetchPlan, SourceInfo
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import SensorSpec
 
@@ -38,16 +38,16 @@ class MemoryProvider:
     name: str = "memory"
     workers: int = 1
 
-    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[Source]:
+    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[SourceInfo]:
         """Every input, in its own bands and units."""
         collection = sensor.collection if sensor else item.collection or item.name
         return Success(
-            Source(
+            SourceInfo(
                 collection,
                 item.bands,
                 tuple(item.units for _ in item.bands),
                 dated=not item.static,
-                content=f"memory:{self.seed}",
+                content_hash=f"memory:{self.seed}",
             )
         )
 
@@ -58,15 +58,15 @@ class MemoryProvider:
         cols = np.round(np.arange(plan.grid.width) + t.c / t.a).astype(np.int64).view(np.uint64)
         with np.errstate(over="ignore"):
             place = rows[:, None] * np.uint64(0x9E3779B1) + cols[None, :]
-        frames = plan.frames or (None,)
-        data = np.empty((len(frames), len(plan.bands), *plan.grid.shape), dtype=np.float32)
-        for i, frame in enumerate(frames):
+        intervals = plan.intervals or (None,)
+        data = np.empty((len(intervals), len(plan.bands), *plan.grid.shape), dtype=np.float32)
+        for i, interval in enumerate(intervals):
             for j, (band, units) in enumerate(zip(plan.bands, plan.units, strict=True)):
                 low, high = _RANGES.get(units, (0.0, 1.0))
-                name = f"{self.seed}/{plan.collection}/{band}/{plan.grid.crs}/{frame}"
+                name = f"{self.seed}/{plan.collection}/{band}/{plan.grid.crs}/{interval}"
                 data[i, j] = low + (high - low) * _uniform(place, name)
         return Success(
-            Patch(data, plan.bands, plan.units, plan.grid, plan.frames, {"seed": self.seed})
+            Patch(data, plan.bands, plan.units, plan.grid, plan.intervals, {"seed": self.seed})
         )
 
 

@@ -22,12 +22,20 @@ import torch
 from rs_embed import OutputSpec, PointBuffer, TemporalSpec
 from rs_embed.core.model import ModelChoice
 from rs_embed.core.result import unwrap_or_raise
-from rs_embed.describe import finish
-from rs_embed.embedders import prithvi
 from rs_embed.embedders.catalog import find_model
-from rs_embed.embedders.run import load, prepare, unload_models
+from rs_embed.embedders.families import prithvi
+from rs_embed.embedders.runtime import load, prepare, unload_models
 from rs_embed.parity import write_checkpoint
-from rs_embed.pipeline import Job, encode_jobs, fetch, job, plan, stack_windows, windows
+from rs_embed.pipeline import (
+    TiledInput,
+    encode_inputs,
+    fetch,
+    plan,
+    stack_windows,
+    tiled_input,
+    windows,
+)
+from rs_embed.pipeline.assemble import assemble_embedding
 from rs_embed.providers.memory import MemoryProvider
 from tests.benchmarks.plain import published, timms_own
 
@@ -93,9 +101,9 @@ def _contest(path, variant: str, batch: int) -> Contest:
     jobs = [_job(model, 31.0 + 0.1 * i) for i in range(batch)]
 
     def ours() -> np.ndarray:
-        fields = encode_jobs(loaded, jobs, batch_size=batch)
+        fields = encode_inputs(loaded, jobs, batch_size=batch)
         results = [
-            unwrap_or_raise(finish(one.plan, field, OutputSpec.grid(), {}))
+            unwrap_or_raise(assemble_embedding(one.plan, field, OutputSpec.grid(), {}))
             for one, field in zip(jobs, fields, strict=True)
         ]
         return np.stack([result.data.values for result in results]).transpose(0, 2, 3, 1)
@@ -122,9 +130,9 @@ def _contest(path, variant: str, batch: int) -> Contest:
     return Contest(ours, plain, timm)
 
 
-def _job(model, lat: float) -> Job:
+def _job(model, lat: float) -> TiledInput:
     provider = MemoryProvider()
     place = PointBuffer(121.5, lat, model.window_px * model.scale_m / 2)
     season = TemporalSpec.range("2022-06-01", "2022-09-01")
     planned = unwrap_or_raise(plan(model, place, season, provider))
-    return unwrap_or_raise(fetch(planned, provider).bind(lambda patch: job(planned, patch)))
+    return unwrap_or_raise(fetch(planned, provider).bind(lambda patch: tiled_input(planned, patch)))

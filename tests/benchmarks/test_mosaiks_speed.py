@@ -19,8 +19,8 @@ import pytest
 from numpy.lib.stride_tricks import sliding_window_view
 
 from rs_embed.core.prepare import Windows
-from rs_embed.embedders import mosaiks
 from rs_embed.embedders.catalog import find_model
+from rs_embed.embedders.families import mosaiks
 
 ROUNDS = 11
 ALLOWED = 3.0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rs_embed.embedders import prithvi
+from rs_embed.embedders.families import prithvi
 from rs_embed.parity import write_checkpoint
 
 ROUNDS = 15
@@ -105,14 +105,16 @@ def _write_ready(path: Path, variant: str) -> None:
     from rs_embed import ModelChoice, PointBuffer, TemporalSpec
     from rs_embed.core.result import unwrap_or_raise
     from rs_embed.embedders.catalog import find_model
-    from rs_embed.pipeline import fetch, job, plan, windows
+    from rs_embed.pipeline import fetch, plan, tiled_input, windows
     from rs_embed.providers.memory import MemoryProvider
 
     choice = ModelChoice("prithvi", variant, options={"coords": "none"})
     model, provider = unwrap_or_raise(find_model(choice)), MemoryProvider()
     season = TemporalSpec.range("2022-06-01", "2022-09-01")
     planned = unwrap_or_raise(plan(model, PointBuffer(121.5, 31.2, 3360), season, provider))
-    ready = unwrap_or_raise(fetch(planned, provider).bind(lambda patch: job(planned, patch)))
+    ready = unwrap_or_raise(
+        fetch(planned, provider).bind(lambda patch: tiled_input(planned, patch))
+    )
     image = prithvi.prepare(next(iter(windows(ready))), model)["image"]
     side = model.window_px // model.token_px
     np.savez(path, image=image, positions=prithvi.position_table(model.dim, 1, side, side, side))

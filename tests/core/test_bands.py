@@ -44,9 +44,9 @@ def test_a_missing_band_says_what_is_there_and_the_mending_call():
 
 
 def test_a_stand_in_is_the_callers_own_word():
-    assert match_bands(("B4", "B8A"), ("B4", "B8"), stand_ins={"B8A": "B8"}) == Success((0, 1))
-    assert match_bands(("nir08",), ("B4", "B8"), stand_ins={"B8A": "nir"}) == Success((1,))
-    error = match_bands(("B8A",), ("B4",), stand_ins={"B8A": "B9"}).failure()
+    assert match_bands(("B4", "B8A"), ("B4", "B8"), substitutes={"B8A": "B8"}) == Success((0, 1))
+    assert match_bands(("nir08",), ("B4", "B8"), substitutes={"B8A": "nir"}) == Success((1,))
+    error = match_bands(("B8A",), ("B4",), substitutes={"B8A": "B9"}).failure()
     assert "the stand-in 'B9' is not in the array, which has B4" in str(error)
 
 

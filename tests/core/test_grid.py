@@ -77,7 +77,7 @@ def test_equal_buffers_have_one_shape_anywhere(lon, lat, buffer_m, scale):
     grid = grid_of(PointBuffer(lon, lat, buffer_m), scale)
     side = math.ceil(2 * buffer_m / scale)
     assert grid.shape == (side, side)
-    assert grid.step == (scale, scale)
+    assert grid.resolution == (scale, scale)
     assert grid.north_up
 
 
@@ -307,5 +307,5 @@ def test_grid_compares_and_hashes_by_value():
     a = Grid("EPSG:32631", Affine(10, 0, 0, 0, -10, 0), (3, 4))
     assert a == Grid("EPSG:32631", Affine(10.0, 0, 0, 0, -10.0, 0), (3, 4))
     assert hash(a) == hash(a.window(0, 0, 3, 4))
-    assert (a.height, a.width, a.step, a.north_up) == (3, 4, (10.0, 10.0), True)
+    assert (a.height, a.width, a.resolution, a.north_up) == (3, 4, (10.0, 10.0), True)
     assert not a.flip_rows().north_up

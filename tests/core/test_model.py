@@ -32,8 +32,8 @@ SPEC = toy(
         ),
     },
     options=(
-        Option("window_px", int, 32, "pixels a side of a window", least=8, sets="window_px"),
-        Option("gain", float, 1.0, "what values are multiplied with", least=0, most=10),
+        Option("window_px", int, 32, "pixels a side of a window", minimum=8, sets="window_px"),
+        Option("gain", float, 1.0, "what values are multiplied with", minimum=0, maximum=10),
         Option("norm", str, "own", "which statistics", choices=("own", "none")),
         Option("flag", bool, False, "a switch", builds=True),
     ),

@@ -21,20 +21,20 @@ from rs_embed.core.grid import Grid
 from rs_embed.core.model import Cadence, ModelChoice
 from rs_embed.core.plan import (
     FetchPlan,
-    Source,
+    SourceInfo,
+    bounding_square,
     fingerprint,
     input_time,
     midpoint,
-    pixels_beyond,
-    plan_frames,
+    pixel_margins,
+    plan_intervals,
     plan_roi,
-    squared,
 )
-from rs_embed.core.serial import to_json
+from rs_embed.export.serial import to_json
 from tests.strategies import fetch_plans
 from tests.toys import BANDS, toy
 
-DATED = Source("S2", BANDS, ("reflectance",) * 3)
+DATED = SourceInfo("S2", BANDS, ("reflectance",) * 3)
 UNDATED = dataclasses.replace(DATED, collection="scene", dated=False)
 SUMMER = TemporalSpec.range("2022-06-01", "2022-09-01")
 POINT = PointBuffer(5.0, 52.0, 640)
@@ -49,31 +49,31 @@ def planned(spatial=POINT, temporal=SUMMER, *sources, model=MODEL, **keywords):
 
 
 def test_a_single_date_model_gets_one_composite_of_the_window():
-    assert plan_frames(Cadence(), SUMMER, [DATED]).unwrap() == (("2022-06-01", "2022-09-01"),)
-    year = plan_frames(Cadence(), TemporalSpec.year(2022), [DATED]).unwrap()
+    assert plan_intervals(Cadence(), SUMMER, [DATED]).unwrap() == (("2022-06-01", "2022-09-01"),)
+    year = plan_intervals(Cadence(), TemporalSpec.year(2022), [DATED]).unwrap()
     assert year == (("2022-01-01", "2023-01-01"),)
 
 
 def test_calendar_months_and_their_ragged_ends():
     cadence = Cadence("months", 12)
-    months = plan_frames(cadence, TemporalSpec.year(2020), [DATED]).unwrap()
+    months = plan_intervals(cadence, TemporalSpec.year(2020), [DATED]).unwrap()
     assert len(months) == 12
     assert months[0] == ("2020-01-01", "2020-02-01")
     assert months[1] == ("2020-02-01", "2020-03-01")
     assert months[11] == ("2020-12-01", "2021-01-01")
     span = TemporalSpec.range("2021-11-15", "2022-02-02")
-    assert plan_frames(cadence, span, [DATED]).unwrap() == (
+    assert plan_intervals(cadence, span, [DATED]).unwrap() == (
         ("2021-11-15", "2021-12-01"),
         ("2021-12-01", "2022-01-01"),
         ("2022-01-01", "2022-02-01"),
         ("2022-02-01", "2022-02-02"),
     )
     day = TemporalSpec.range("2022-06-30", "2022-07-01")
-    assert plan_frames(cadence, day, [DATED]).unwrap() == (("2022-06-30", "2022-07-01"),)
+    assert plan_intervals(cadence, day, [DATED]).unwrap() == (("2022-06-30", "2022-07-01"),)
 
 
 def test_too_many_months_is_a_spec_error():
-    error = plan_frames(
+    error = plan_intervals(
         Cadence("months", 12), TemporalSpec.range("2021-01-31", "2022-02-01"), [DATED]
     ).failure()
     assert type(error) is SpecError
@@ -81,7 +81,7 @@ def test_too_many_months_is_a_spec_error():
 
 
 def test_equal_bins_leave_no_day_out():
-    bins = plan_frames(Cadence("equal", 4), TemporalSpec.year(2022), [DATED]).unwrap()
+    bins = plan_intervals(Cadence("equal", 4), TemporalSpec.year(2022), [DATED]).unwrap()
     assert (bins[0][0], bins[-1][1]) == ("2022-01-01", "2023-01-01")
     assert all(a[1] == b[0] for a, b in pairwise(bins))
     days = [(dt.date.fromisoformat(b) - dt.date.fromisoformat(a)).days for a, b in bins]
@@ -91,8 +91,8 @@ def test_equal_bins_leave_no_day_out():
 
 def test_bins_shorter_than_a_day_are_a_spec_error():
     span = TemporalSpec.range("2022-06-01", "2022-06-04")
-    assert len(plan_frames(Cadence("equal", 3), span, [DATED]).unwrap()) == 3
-    error = plan_frames(Cadence("equal", 4), span, [DATED]).failure()
+    assert len(plan_intervals(Cadence("equal", 3), span, [DATED]).unwrap()) == 3
+    error = plan_intervals(Cadence("equal", 4), span, [DATED]).failure()
     assert type(error) is SpecError
     assert "3 days cannot be cut into 4 bins; widen the temporal" in str(error)
 
@@ -106,7 +106,7 @@ def test_imagery_without_a_temporal_is_a_spec_error():
 
 def test_an_undated_source_needs_no_temporal_and_takes_none():
     plan = planned(POINT, None, UNDATED).unwrap()
-    assert plan.fetches[0].frames == ()
+    assert plan.fetch_plans[0].intervals == ()
     assert input_time(plan) is None
     error = planned(POINT, SUMMER, UNDATED).failure()
     assert type(error) is SpecError
@@ -114,8 +114,8 @@ def test_an_undated_source_needs_no_temporal_and_takes_none():
 
 
 def test_a_model_without_time_takes_no_temporal():
-    assert plan_frames(Cadence("none"), None, [DATED]).unwrap() == ()
-    error = plan_frames(Cadence("none"), SUMMER, [DATED]).failure()
+    assert plan_intervals(Cadence("none"), None, [DATED]).unwrap() == ()
+    error = plan_intervals(Cadence("none"), SUMMER, [DATED]).failure()
     assert "the model has no dates" in str(error)
 
 
@@ -142,11 +142,11 @@ def test_midpoint_of_a_year_is_the_second_of_july():
 
 
 def test_a_plan_names_everything_that_decides_the_pixels():
-    fetch = planned().unwrap().fetches[0]
+    fetch = planned().unwrap().fetch_plans[0]
     assert fetch.collection == "S2"
     assert fetch.bands == BANDS
     assert fetch.grid == planned().unwrap().roi
-    assert fetch.frames == (("2022-06-01", "2022-09-01"),)
+    assert fetch.intervals == (("2022-06-01", "2022-09-01"),)
     base = fetch.fingerprint
     other = [
         dataclasses.replace(fetch, collection="S2B"),
@@ -154,8 +154,8 @@ def test_a_plan_names_everything_that_decides_the_pixels():
         dataclasses.replace(fetch, units=("uint8",) * 3),
         dataclasses.replace(fetch, grid=fetch.grid.window(0, 1, *fetch.grid.shape)),
         dataclasses.replace(fetch, grid=fetch.grid.window(0, 0, 128, 127)),
-        dataclasses.replace(fetch, frames=()),
-        dataclasses.replace(fetch, content="f0"),
+        dataclasses.replace(fetch, intervals=()),
+        dataclasses.replace(fetch, content_hash="f0"),
         dataclasses.replace(fetch, sensor=dataclasses.replace(fetch.sensor, cloudy_pct=20)),
         dataclasses.replace(fetch, sensor=dataclasses.replace(fetch.sensor, composite="mosaic")),
         dataclasses.replace(fetch, sensor=dataclasses.replace(fetch.sensor, cloud_mask="scl")),
@@ -165,7 +165,7 @@ def test_a_plan_names_everything_that_decides_the_pixels():
 
 
 def test_what_happens_after_the_fetch_leaves_the_fingerprint_alone():
-    fetch = planned().unwrap().fetches[0]
+    fetch = planned().unwrap().fetch_plans[0]
     for changed in (
         {"fill_value": -1.0}, {"fill_value": math.nan}, {"check_input": True},
         {"check_raise": False}, {"check_save_dir": "out"},
@@ -183,13 +183,13 @@ PINNED = FetchPlan(
     SensorSpec("COPERNICUS/S2_SR_HARMONIZED", ("B4", "B3")),
 )
 # The same in every process and Python version; it changes only if what decides pixels changes.
-FINGERPRINT = "ca1ce40f9e292402f1b0f1e19f652e28c79277487c6a9da8b1b747aa3696b875"
+FINGERPRINT = "8f84e481155a99bd26273fdd16d9a663ec13f8afa1655c24ffb0fc0c61dac74e"
 
 
 def test_the_fingerprint_is_the_same_in_every_process_and_python_version():
     assert PINNED.fingerprint == FINGERPRINT
     code = (
-        "import json, sys; from rs_embed.core.serial import from_json; "
+        "import json, sys; from rs_embed.export.serial import from_json; "
         "print(from_json(json.load(sys.stdin)).unwrap().fingerprint)"
     )
     for seed in ("0", "1"):
@@ -243,15 +243,15 @@ def test_windows_and_dates_count_as_pixels():
 def test_a_given_sensor_is_the_contract():
     sensor = SensorSpec("MY/IMAGES", BANDS, scale_m=20, fill_value=-1.0, composite="mosaic")
     plan = planned(sensor=sensor).unwrap()
-    assert plan.roi.step == (20.0, 20.0)
+    assert plan.roi.resolution == (20.0, 20.0)
     assert plan.roi.shape == (64, 64)
     assert plan.fill == -1.0
-    assert plan.fetches[0].sensor.composite == "mosaic"
+    assert plan.fetch_plans[0].sensor.composite == "mosaic"
     # Its scale_m = 10 default included, whatever the model's own scale.
     coarse = resolve(toy(scale_m=30), ModelChoice("toy")).unwrap()
-    assert planned(model=coarse).unwrap().roi.step == (30.0, 30.0)
+    assert planned(model=coarse).unwrap().roi.resolution == (30.0, 30.0)
     default = SensorSpec("MY/IMAGES", BANDS)
-    assert planned(model=coarse, sensor=default).unwrap().roi.step == (10.0, 10.0)
+    assert planned(model=coarse, sensor=default).unwrap().roi.resolution == (10.0, 10.0)
 
 
 def test_fill_is_the_authors_unless_a_sensor_says():
@@ -261,7 +261,7 @@ def test_fill_is_the_authors_unless_a_sensor_says():
 
 
 def test_without_a_sensor_the_models_own_defaults_hold():
-    sensor = planned().unwrap().fetches[0].sensor
+    sensor = planned().unwrap().fetch_plans[0].sensor
     assert (sensor.scale_m, type(sensor.scale_m)) == (10, int)
     assert (sensor.cloudy_pct, sensor.composite) == (30, "median")
 
@@ -290,17 +290,17 @@ def test_layouts_that_cannot_be(keywords, kind, words):
 def test_native_widens_the_fetch_to_one_window_of_real_surroundings():
     plan = planned(PointBuffer(5.0, 52.0, 80)).unwrap()
     assert plan.roi.shape == (16, 16)
-    assert plan.fetched == (-8, -8, 32, 32)
-    assert plan.fetches[0].grid == plan.roi.window(-8, -8, 32, 32)
+    assert plan.fetch_window == (-8, -8, 32, 32)
+    assert plan.fetch_plans[0].grid == plan.roi.window(-8, -8, 32, 32)
 
 
 def test_resize_widens_to_a_square():
     plan = planned(BBox(5.0, 52.0, 5.02, 52.005), input_prep="resize").unwrap()
     assert plan.roi.height == plan.roi.width
-    assert plan.fetched == (0, 0, *plan.roi.shape)
+    assert plan.fetch_window == (0, 0, *plan.roi.shape)
     assert len(plan.tiling) == 1
     grid = Grid("EPSG:32631", Affine(10, 0, 0, 0, -10, 0), (40, 91))
-    square = squared(grid)
+    square = bounding_square(grid)
     assert square.shape == (91, 91)
     assert square == grid.window(-25, 0, 91, 91)
 
@@ -308,16 +308,16 @@ def test_resize_widens_to_a_square():
 def test_a_source_that_ends_limits_the_fetch():
     roi = planned().unwrap().roi
     ended = dataclasses.replace(DATED, grid=roi)
-    assert pixels_beyond(roi, [ended]) == (0, 0, 0, 0)
-    assert pixels_beyond(roi, [DATED]) == (math.inf,) * 4
+    assert pixel_margins(roi, [ended]) == (0, 0, 0, 0)
+    assert pixel_margins(roi, [DATED]) == (math.inf,) * 4
     wider = dataclasses.replace(DATED, grid=roi.pad(1, 2, 3, 4))
-    assert pixels_beyond(roi, [wider]) == (1, 2, 3, 4)
-    assert pixels_beyond(roi, [wider, ended, DATED]) == (0, 0, 0, 0)
-    flipped = dataclasses.replace(DATED, grid=roi.pad(1, 2, 3, 4).flip_rows())
-    assert pixels_beyond(roi, [flipped]) == (1, 2, 3, 4)
+    assert pixel_margins(roi, [wider]) == (1, 2, 3, 4)
+    assert pixel_margins(roi, [wider, ended, DATED]) == (0, 0, 0, 0)
+    south_up = dataclasses.replace(DATED, grid=roi.pad(1, 2, 3, 4).flip_rows())
+    assert pixel_margins(roi, [south_up]) == (1, 2, 3, 4)
     plan = planned(PointBuffer(5.0, 52.0, 80), SUMMER, ended).unwrap()
     small = plan.roi
-    assert plan.fetched[0] >= -pixels_beyond(small, [ended])[0]
+    assert plan.fetch_window[0] >= -pixel_margins(small, [ended])[0]
 
 
 def test_resize_at_the_end_of_a_source_pads_the_square():
@@ -326,12 +326,12 @@ def test_resize_at_the_end_of_a_source_pads_the_square():
     ended = dataclasses.replace(DATED, grid=roi)
     plan = planned(box, SUMMER, ended, input_prep="resize").unwrap()
     top = (plan.roi.height - roi.height) // 2
-    assert plan.fetched == (top, 0, *roi.shape)
+    assert plan.fetch_window == (top, 0, *roi.shape)
 
 
 def test_static_inputs_have_no_frames():
     static = resolve(toy(static=True), ModelChoice("toy")).unwrap()
-    assert planned(model=static).unwrap().fetches[0].frames == ()
+    assert planned(model=static).unwrap().fetch_plans[0].intervals == ()
 
 
 def test_an_invalid_place_is_the_checks_own_error():

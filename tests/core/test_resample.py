@@ -150,14 +150,14 @@ def test_missing_cells_stay_out_of_the_mean():
     np.testing.assert_array_equal(found[0], [[1, 1], [1, np.nan]])
 
 
-@given(grids(most=20), st.sampled_from((7.0, 20.0, 33.0, 160.0)))
+@given(grids(maximum=20), st.sampled_from((7.0, 20.0, 33.0, 160.0)))
 def test_resampled_ground_is_the_same_within_half_a_cell(grid, scale):
     if grid.crs == "EPSG:4326":
         return
     cells = np.zeros((1, *grid.shape), dtype="f4")
     _, found = resample_cells(cells, grid, scale)
-    half = max(scale, *grid.step) / 2
-    if min(grid.shape) * grid.step[0] >= scale:
+    half = max(scale, *grid.resolution) / 2
+    if min(grid.shape) * grid.resolution[0] >= scale:
         for mine, theirs in zip(found.bounds, grid.bounds, strict=True):
             assert abs(mine - theirs) <= half + 1e-6
     assert found.north_up == grid.north_up

@@ -14,7 +14,7 @@ from rs_embed import BBox, ModelChoice, OutputSpec, PointBuffer, SensorSpec, Tem
 from rs_embed.core.errors import ModelError, SpecError
 from rs_embed.core.grid import Grid, roi_grid
 from rs_embed.core.plan import FetchPlan
-from rs_embed.core.serial import from_json, to_json
+from rs_embed.export.serial import from_json, to_json
 from tests.strategies import choices, fetch_plans, grids, outputs, sensors, spatials, temporals
 
 SENSOR = SensorSpec("C", ("B4", "B3"), scale_m=20, fill_value=math.nan)
@@ -55,7 +55,7 @@ def _leaves(value):
 def test_json_and_back_in_another_process():
     sent = [to_json(value) for value in VALUES]
     code = (
-        "import json, sys; from rs_embed.core.serial import from_json, to_json; "
+        "import json, sys; from rs_embed.export.serial import from_json, to_json; "
         "values = [from_json(one).unwrap() for one in json.load(sys.stdin)]; "
         "print(json.dumps([to_json(v) for v in values], allow_nan=False)); "
         "print([repr(v) for v in values])"
@@ -107,7 +107,7 @@ def test_every_field_has_to_be_there_and_no_other(value):
         {**to_json(VALUES[7]), "crs": 32719},
         {**to_json(VALUES[8]), "grid": to_json(VALUES[0])},
         {**to_json(VALUES[8]), "units": []},
-        {**to_json(VALUES[8]), "frames": [["2022-06-01"]]},
+        {**to_json(VALUES[8]), "intervals": [["2022-06-01"]]},
         {**to_json(VALUES[8]), "sensor": {"type": "SensorSpec"}},
     ],
 )

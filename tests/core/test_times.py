@@ -10,7 +10,7 @@ from returns.result import Failure
 
 from rs_embed import SpecError, TemporalSpec
 from rs_embed.core.model import Cadence
-from rs_embed.core.times import Step, composite, median, plan_steps
+from rs_embed.core.times import TimeGroup, composite, median, plan_time_groups
 
 SINGLE, NONE = Cadence(), Cadence("none")
 MONTHS, FOUR = Cadence("months", 12), Cadence("equal", 4)
@@ -21,11 +21,11 @@ SUMMER = TemporalSpec.range("2022-06-01", "2022-09-01")
 
 
 def steps(*args):
-    return plan_steps(*args).unwrap()
+    return plan_time_groups(*args).unwrap()
 
 
 def message(*args):
-    outcome = plan_steps(*args)
+    outcome = plan_time_groups(*args)
     assert isinstance(outcome, Failure)
     assert isinstance(outcome.failure(), SpecError)
     return str(outcome.failure())
@@ -33,44 +33,44 @@ def message(*args):
 
 def test_each_date_is_a_step():
     assert steps(SINGLE, DAYS, None, "each") == tuple(
-        Step((day,), ((i,),), TemporalSpec.range(*day)) for i, day in enumerate(DAYS)
+        TimeGroup((day,), ((i,),), TemporalSpec.range(*day)) for i, day in enumerate(DAYS)
     )
 
 
 def test_dates_outside_the_temporal_are_left_out():
     june = TemporalSpec.range("2022-06-04", "2022-08-01")
-    assert [s.members for s in steps(SINGLE, DAYS, june, "each")] == [((1,),)]
+    assert [s.indices for s in steps(SINGLE, DAYS, june, "each")] == [((1,),)]
 
 
 def test_composite_of_all_dates():
     assert steps(SINGLE, DAYS, None, "composite") == (
-        Step(
+        TimeGroup(
             (("2022-06-03", "2022-08-02"),), ((0, 1, 2),),
             TemporalSpec.range("2022-06-03", "2022-08-02"),
         ),
     )  # fmt: skip
-    assert steps(SINGLE, DAYS, SUMMER, "composite")[0].frames == (("2022-06-01", "2022-09-01"),)
+    assert steps(SINGLE, DAYS, SUMMER, "composite")[0].intervals == (("2022-06-01", "2022-09-01"),)
 
 
 def test_a_model_without_time_sees_no_dates():
-    assert [s.frames for s in steps(NONE, DAYS, None, "each")] == [(), (), ()]
-    assert steps(NONE, DAYS, None, "composite")[0].frames == ()
-    assert steps(NONE, DAYS, None, "composite")[0].members == ((0, 1, 2),)
+    assert [s.intervals for s in steps(NONE, DAYS, None, "each")] == [(), (), ()]
+    assert steps(NONE, DAYS, None, "composite")[0].intervals == ()
+    assert steps(NONE, DAYS, None, "composite")[0].indices == ((0, 1, 2),)
 
 
 def test_months():
     (step,) = steps(MONTHS, DAYS, None, "each")
-    assert step.frames == (
+    assert step.intervals == (
         ("2022-06-03", "2022-07-01"), ("2022-07-01", "2022-08-01"), ("2022-08-01", "2022-08-02"),
     )  # fmt: skip
-    assert step.members == ((0, 1), (), (2,))
+    assert step.indices == ((0, 1), (), (2,))
 
 
 def test_equal_bins():
     (step,) = steps(FOUR, DAYS, SUMMER, "each")
-    assert step.members == ((0, 1), (), (2,), ())
-    assert step.frames[0][0] == "2022-06-01"
-    assert step.frames[-1][1] == "2022-09-01"
+    assert step.indices == ((0, 1), (), (2,), ())
+    assert step.intervals[0][0] == "2022-06-01"
+    assert step.intervals[-1][1] == "2022-09-01"
 
 
 def test_one_equal_bin_is_a_single_date():
@@ -78,13 +78,13 @@ def test_one_equal_bin_is_a_single_date():
 
 
 def test_undated():
-    assert steps(SINGLE, (), None, "each") == (Step((), ((0,),), None),)
-    assert steps(NONE, (), None, "each") == (Step((), ((0,),), None),)
+    assert steps(SINGLE, (), None, "each") == (TimeGroup((), ((0,),), None),)
+    assert steps(NONE, (), None, "each") == (TimeGroup((), ((0,),), None),)
     assert steps(SINGLE, (), SUMMER, "each") == (
-        Step((("2022-06-01", "2022-09-01"),), ((0,),), SUMMER),
+        TimeGroup((("2022-06-01", "2022-09-01"),), ((0,),), SUMMER),
     )
     (step,) = steps(MONTHS, (), SUMMER, "each")
-    assert step.members == ((), (0,), ())  # mid July
+    assert step.indices == ((), (0,), ())  # mid July
 
 
 @pytest.mark.parametrize(

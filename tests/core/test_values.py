@@ -94,9 +94,9 @@ def test_many_threads_may_note_at_once():
 # --- patches ------------------------------------------------------------------------------------
 
 
-def patch_of(steps=1, bands=("B4", "B3"), value=0.25, frames=(), units="reflectance"):
+def patch_of(steps=1, bands=("B4", "B3"), value=0.25, intervals=(), units="reflectance"):
     data = np.full((steps, len(bands), 4, 4), value, dtype=np.float32)
-    return Patch(data, bands, (units,) * len(bands), GRID, frames)
+    return Patch(data, bands, (units,) * len(bands), GRID, intervals)
 
 
 def test_chw_of_a_single_date():
@@ -137,12 +137,14 @@ def test_units_differ_band_by_band():
 
 
 def test_stacking_repeats_what_has_no_time():
-    frames = (("2022-06-01", "2022-07-01"), ("2022-07-01", "2022-08-01"))
-    both = stack_patches([patch_of(2, frames=frames), patch_of(1, ("dem",), 7.0, units="metres")])
+    intervals = (("2022-06-01", "2022-07-01"), ("2022-07-01", "2022-08-01"))
+    both = stack_patches(
+        [patch_of(2, intervals=intervals), patch_of(1, ("dem",), 7.0, units="metres")]
+    )
     assert both.data.shape == (2, 3, 4, 4)
     assert both.bands == ("B4", "B3", "dem")
     assert both.units == ("reflectance", "reflectance", "metres")
-    assert both.frames == frames
+    assert both.intervals == intervals
     np.testing.assert_array_equal(both.data[:, 2], 7)
     one = patch_of()
     assert stack_patches([one]) is one

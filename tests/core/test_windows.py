@@ -52,15 +52,15 @@ def place_of_spans(tiling):
 def padding(axis, window, before, after):
     """Pixels before and after those that exist which the windows of an axis see."""
     return (
-        max(0.0, -before - min(axis.starts)),
-        max(0.0, max(axis.starts) + window - axis.size - after),
+        max(0.0, -before - min(axis.offsets)),
+        max(0.0, max(axis.offsets) + window - axis.size - after),
     )
 
 
 @given(tilings())
 def test_every_cell_is_covered_and_by_its_own_ground(drawn):
-    shape, window, token, overlap, beyond = drawn
-    tiling = tile(shape, window, token, overlap=overlap, beyond=beyond)
+    shape, window, token, overlap, margins = drawn
+    tiling = tile(shape, window, token, overlap=overlap, margins=margins)
     n = counts(tiling)
     place_of_spans(tiling)
     if overlap:
@@ -77,17 +77,17 @@ def test_inner_cells_are_covered_k_by_k_times(drawn):
     tiling = tile(shape, window, token, overlap=overlap)
     assert (counts(tiling) == max(1, overlap) ** 2).all()
     # With limits at least a window away, nothing changes.
-    far = tile(shape, window, token, overlap=overlap, beyond=(2.0 * window,) * 4)
+    far = tile(shape, window, token, overlap=overlap, margins=(2.0 * window,) * 4)
     assert far == tiling
 
 
 @given(tilings())
 def test_windows_stay_within_the_pixels_there_are(drawn):
-    shape, window, token, overlap, beyond = drawn
-    tiling = tile(shape, window, token, overlap=overlap, beyond=beyond)
+    shape, window, token, overlap, margins = drawn
+    tiling = tile(shape, window, token, overlap=overlap, margins=margins)
     for axis, before, after in (
-        (tiling.rows, beyond[0], beyond[2]),
-        (tiling.cols, beyond[1], beyond[3]),
+        (tiling.rows, margins[0], margins[2]),
+        (tiling.cols, margins[1], margins[3]),
     ):
         left, right = padding(axis, window, before, after)
         if before + axis.size + after >= window and axis.size >= token:
@@ -101,8 +101,8 @@ def test_windows_stay_within_the_pixels_there_are(drawn):
 
 @given(tilings())
 def test_a_centre_on_the_far_edge_is_outside(drawn):
-    shape, window, token, overlap, beyond = drawn
-    tiling = tile(shape, window, token, overlap=overlap, beyond=beyond)
+    shape, window, token, overlap, margins = drawn
+    tiling = tile(shape, window, token, overlap=overlap, margins=margins)
     for axis, size in ((tiling.rows, shape[0]), (tiling.cols, shape[1])):
         centres = [axis.origin + (i + 0.5) * token for i in range(axis.cells + 1)]
         assert axis.cells == 1 or centres[-2] < size
@@ -122,7 +122,7 @@ def test_exhaustively_small():
                     for after in (0, 1, 3, window - 1, INF):
                         tiling = tile(
                             (size, 1), window, token,
-                            overlap=overlap, beyond=(before, INF, after, INF),
+                            overlap=overlap, margins=(before, INF, after, INF),
                         )  # fmt: skip
                         n = counts(tiling)[:, 0]
                         if overlap:
@@ -160,18 +160,18 @@ def test_three_by_three_pixels():
     open_ended = tile((3, 3), 64, 8)
     assert (open_ended.cells, len(open_ended)) == ((1, 1), 1)
     assert counts(open_ended).tolist() == [[1]]
-    alone = tile((3, 3), 64, 8, beyond=ENDS)
+    alone = tile((3, 3), 64, 8, margins=ENDS)
     # The cell is centred on the three pixels; what the window sees beyond them is padded.
     assert alone.rows.origin == -3
-    assert alone.rows.starts == (-3,)
+    assert alone.rows.offsets == (-3,)
 
 
 def test_rectangular():
     tiling = tile((40, 200), 64, 8)
     assert tiling.cells == (5, 25)
-    assert (len(tiling.rows.starts), len(tiling.cols.starts)) == (1, 4)
-    assert tiling.rows.starts == (-8,)
-    assert tiling.cols.starts == (0, 64, 128, 192)
+    assert (len(tiling.rows.offsets), len(tiling.cols.offsets)) == (1, 4)
+    assert tiling.rows.offsets == (-8,)
+    assert tiling.cols.offsets == (0, 64, 128, 192)
     assert (counts(tiling) == 1).all()
 
 
@@ -186,17 +186,17 @@ def test_two_thousand_pixels():
 
 
 def test_arrays_that_end_move_the_last_window_back_inside():
-    tiling = tile((200, 136), 64, 8, beyond=ENDS)
-    assert tiling.rows.starts == (0, 64, 128, 136)
-    assert tiling.cols.starts == (0, 64, 72)
+    tiling = tile((200, 136), 64, 8, margins=ENDS)
+    assert tiling.rows.offsets == (0, 64, 128, 136)
+    assert tiling.cols.offsets == (0, 64, 72)
     # Tokens that were covered already are dropped.
-    assert tiling.rows.firsts == (0, 8, 16, 24)
-    assert tiling.cols.firsts == (0, 8, 16)
+    assert tiling.rows.first_new_token == (0, 8, 16, 24)
+    assert tiling.cols.first_new_token == (0, 8, 16)
     assert (counts(tiling) == 1).all()
     # 201 px end a pixel after a cell whose centre is outside: nothing more to see.
-    assert tile((201, 64), 64, 8, beyond=ENDS).rows.starts == (0, 64, 128, 136)
+    assert tile((201, 64), 64, 8, margins=ENDS).rows.offsets == (0, 64, 128, 136)
     # 205 px: the centre of cell 26 is inside, and 3 px of it have to be padded.
-    assert tile((205, 64), 64, 8, beyond=ENDS).rows.starts == (0, 64, 128, 144)
+    assert tile((205, 64), 64, 8, margins=ENDS).rows.offsets == (0, 64, 128, 144)
 
 
 @pytest.mark.parametrize(
@@ -217,8 +217,8 @@ def test_arrays_that_end_move_the_last_window_back_inside():
     ],
 )
 def test_limits_on_either_side(before, after, starts):
-    axis = tile((16, 16), 64, 8, beyond=(before, INF, after, INF)).rows
-    assert axis.starts == starts
+    axis = tile((16, 16), 64, 8, margins=(before, INF, after, INF)).rows
+    assert axis.offsets == starts
 
 
 def test_no_window_without_a_cell_of_the_roi():
@@ -243,7 +243,7 @@ def test_token_grid_has_the_ground_of_its_pixels():
     tiling = tile((100, 100), 64, 16)
     grid = tiling.token_grid(ROI)
     assert grid.shape == (6, 6)
-    assert grid.step == (160.0, 160.0)
+    assert grid.resolution == (160.0, 160.0)
     assert (grid.transform.c, grid.transform.f) == (500_000.0, 5_000_000.0)
     for mine, theirs in zip(grid.bounds, ROI.bounds, strict=True):
         assert abs(mine - theirs) <= 80

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from affine import Affine
 
-from rs_embed.core.collections import COLLECTIONS, find_collection
 from rs_embed.core.grid import Grid
 from rs_embed.core.patch import Patch
 from rs_embed.core.plan import FetchPlan
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.core.specs import SensorSpec
+from rs_embed.providers.collections import COLLECTIONS, find_collection
 from rs_embed.providers.gee import GeeProvider
 from tests.earth_engine.launch import Server
 
@@ -40,19 +40,19 @@ def plan(
     bands: tuple[str, ...] = ("B4", "B3", "B2"),
     collection: str = S2,
     *,
-    frames: Frames = (JUNE,),
+    intervals: Frames = (JUNE,),
     grid: Grid | None = None,
     **sensor: Any,
 ) -> FetchPlan:
     """A fetch of a known collection, in its own units."""
     grid = grid or square()
     row = find_collection(collection) or COLLECTIONS[collection]
-    spec = SensorSpec(collection, bands, scale_m=grid.step[0], **sensor)
+    spec = SensorSpec(collection, bands, scale_m=grid.resolution[0], **sensor)
     units = tuple(band.units for band in row.pick(bands))
-    return FetchPlan(collection, bands, units, grid, frames, spec)
+    return FetchPlan(collection, bands, units, grid, intervals, spec)
 
 
-def fetched(one: FetchPlan, provider: GeeProvider | None = None) -> Patch:
+def fetch_window(one: FetchPlan, provider: GeeProvider | None = None) -> Patch:
     """The patch of a plan, or its error raised."""
     return unwrap_or_raise((provider or GeeProvider(pause_s=0.01)).fetch(one))
 

@@ -16,12 +16,12 @@ from rs_embed import (
     get_embedding,
     open_roi,
 )
-from rs_embed.core.collections import COLLECTIONS
 from rs_embed.core.model import ModelSpec
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.embedders.catalog import MODEL_SPECS, find_model
-from rs_embed.embedders.run import unload_models
+from rs_embed.embedders.runtime import unload_models
 from rs_embed.parity import write_checkpoint
+from rs_embed.providers.collections import COLLECTIONS
 from tests.earth_engine import Server
 from tests.gee.plans import requests_of
 

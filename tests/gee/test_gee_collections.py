@@ -9,22 +9,22 @@ import pytest
 from returns.result import Failure, Success
 
 from rs_embed.core.bands import common_name
-from rs_embed.core.collection_asks import check_frames
-from rs_embed.core.collections import (
+from rs_embed.core.errors import ModelError, SpecError
+from rs_embed.core.model import InputSpec
+from rs_embed.core.result import unwrap_or_raise
+from rs_embed.core.specs import SensorSpec
+from rs_embed.core.units import MEANINGS
+from rs_embed.providers.collection_checks import check_frames
+from rs_embed.providers.collections import (
     COLLECTIONS,
     find_collection,
     own_bands,
     own_row,
     serve_bands,
 )
-from rs_embed.core.errors import ModelError, SpecError
-from rs_embed.core.model import InputSpec
-from rs_embed.core.result import unwrap_or_raise
-from rs_embed.core.specs import SensorSpec
-from rs_embed.core.units import MEANINGS
 from rs_embed.providers.gee import GeeProvider
 from tests.earth_engine import Server
-from tests.gee.plans import JUNE, fetched, levels, plan, requests_of, square
+from tests.gee.plans import JUNE, fetch_window, levels, plan, requests_of, square
 
 YEAR = (("2022-01-01", "2023-01-01"),)
 
@@ -58,12 +58,12 @@ ROWS = [
 
 
 @pytest.mark.parametrize(
-    ("collection", "bands", "scale", "frames", "expected", "units"),
+    ("collection", "bands", "scale", "intervals", "expected", "units"),
     ROWS,
     ids=[f"{row[0].split('/')[-1]}-{row[1][0]}" for row in ROWS],
 )
-def test_a_row(server: Server, collection, bands, scale, frames, expected, units) -> None:
-    patch = fetched(plan(bands, collection, frames=frames, grid=square(4, scale)))
+def test_a_row(server: Server, collection, bands, scale, intervals, expected, units) -> None:
+    patch = fetch_window(plan(bands, collection, intervals=intervals, grid=square(4, scale)))
     assert patch.data.shape == (1, len(bands), 4, 4)
     for i, value in enumerate(expected):
         assert np.allclose(patch.data[0, i], value, rtol=1e-6), patch.data[0, i, 0, 0]
@@ -73,7 +73,9 @@ def test_a_row(server: Server, collection, bands, scale, frames, expected, units
 
 def test_elevation_has_no_time_and_is_a_mosaic(server: Server) -> None:
     # 100 m plus the row of a one-degree tile of 3600 rows; the first lies at 41 N.
-    patch = fetched(plan(("DEM",), "COPERNICUS/DEM/GLO30_2024_1", frames=(), grid=square(8, 30)))
+    patch = fetch_window(
+        plan(("DEM",), "COPERNICUS/DEM/GLO30_2024_1", intervals=(), grid=square(8, 30))
+    )
     assert patch.meta["composite"] == "mosaic"
     assert patch.units == ("metres",)
     down = np.diff(patch.data[0, 0], axis=0)
@@ -84,7 +86,7 @@ def test_elevation_has_no_time_and_is_a_mosaic(server: Server) -> None:
 def test_annual_embeddings_are_unit_vectors(server: Server) -> None:
     bands = tuple(f"A{i:02d}" for i in range(64))
     collection = "GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL"
-    patch = fetched(plan(bands, collection, frames=YEAR, grid=square(8)))
+    patch = fetch_window(plan(bands, collection, intervals=YEAR, grid=square(8)))
     assert np.allclose(np.linalg.norm(patch.data[0], axis=0), 1)
     assert set(np.unique(patch.data)) == {-0.125, 0.125}
 
@@ -98,7 +100,7 @@ def test_every_row_is_fetched_somewhere_above() -> None:
 
 def test_radar_is_averaged_in_power(server: Server) -> None:
     # Descending: -10 and -12 dB. The median of two is their mean, of powers, not of decibels.
-    patch = fetched(plan(("VV",), "COPERNICUS/S1_GRD", orbit="DESCENDING"))
+    patch = fetch_window(plan(("VV",), "COPERNICUS/S1_GRD", orbit="DESCENDING"))
     expected = 10 * math.log10((10**-1.0 + 10**-1.2) / 2)
     assert np.allclose(patch.data, expected, atol=1e-5)
     assert not np.allclose(patch.data, -11, atol=1e-2)
@@ -106,7 +108,7 @@ def test_radar_is_averaged_in_power(server: Server) -> None:
 
 
 def test_radar_takes_one_orbit_and_the_wide_swath(server: Server) -> None:
-    ascending = fetched(plan(("VV",), "COPERNICUS/S1_GRD", orbit="ASCENDING"))
+    ascending = fetch_window(plan(("VV",), "COPERNICUS/S1_GRD", orbit="ASCENDING"))
     assert np.allclose(ascending.data, -8, atol=1e-5)
     (body,) = requests_of(server)
     text = str(body)
@@ -115,15 +117,15 @@ def test_radar_takes_one_orbit_and_the_wide_swath(server: Server) -> None:
 
 
 def test_radar_is_coarsened_in_power(server: Server) -> None:
-    native = fetched(plan(("VV",), "COPERNICUS/S1_GRD", grid=square(16)))
-    coarse = fetched(plan(("VV",), "COPERNICUS/S1_GRD", grid=square(4, 40)))
+    native = fetch_window(plan(("VV",), "COPERNICUS/S1_GRD", grid=square(16)))
+    coarse = fetch_window(plan(("VV",), "COPERNICUS/S1_GRD", grid=square(4, 40)))
     assert coarse.meta["reading"] == "area average"
     power = (10 ** (native.data.astype(float) / 10)).reshape(4, 4, 4, 4).mean(axis=(1, 3))
     assert np.allclose(coarse.data[0, 0], 10 * np.log10(power), atol=1e-5)
 
 
 def test_the_angle_of_radar_is_no_power(server: Server) -> None:
-    patch = fetched(plan(("VV", "angle"), "COPERNICUS/S1_GRD"))
+    patch = fetch_window(plan(("VV", "angle"), "COPERNICUS/S1_GRD"))
     assert np.allclose(patch.data[0, 1], 38.5)
     assert patch.units == ("db", "degrees")
 
@@ -131,11 +133,11 @@ def test_the_angle_of_radar_is_no_power(server: Server) -> None:
 def test_landsat_cover_that_was_not_computed_is_left_out(server: Server) -> None:
     # The second scene of 65535 says -1; it would double the median.
     one = plan(("SR_B1",), "LANDSAT/LE07/C02/T1_L2", cloudy_pct=100, grid=square(4, 30))
-    assert np.allclose(fetched(one).data, 10100 * 2.75e-5 - 0.2)
+    assert np.allclose(fetch_window(one).data, 10100 * 2.75e-5 - 0.2)
 
 
 def test_classes_are_never_averaged(server: Server) -> None:
-    patch = fetched(plan(("SCL",), grid=square(4, 60)))
+    patch = fetch_window(plan(("SCL",), grid=square(4, 60)))
     assert patch.meta["reading"] == "nearest"
     assert set(np.unique(patch.data)) <= {4.0}
 
@@ -147,7 +149,9 @@ def test_a_zone_border_prefers_the_grids_own_zone(server: Server, crs, axis, x) 
     bands = ("A00", "A01", "A02")
     grid = square(16, corner=(float(x), 4543000.0), crs=crs)
     collection = "GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL"
-    patch = fetched(plan(bands, collection, frames=(("2020-01-01", "2021-01-01"),), grid=grid))
+    patch = fetch_window(
+        plan(bands, collection, intervals=(("2020-01-01", "2021-01-01"),), grid=grid)
+    )
     assert levels(patch)[0].tolist() == [float(k == axis) for k in range(3)]
 
 
@@ -244,22 +248,22 @@ def test_side_layers_keep_their_own_collection_under_a_sensor() -> None:
 def test_side_layers_are_not_masked_by_a_sensor_of_another_kind(server: Server) -> None:
     more = {"cloud_mask": "scl", "orbit": "ASCENDING", "resampling": "bilinear"}
     dem = "COPERNICUS/DEM/GLO30_2024_1"
-    patch = fetched(plan(("DEM",), dem, frames=(), grid=square(8, 30), **more))
+    patch = fetch_window(plan(("DEM",), dem, intervals=(), grid=square(8, 30), **more))
     assert np.isfinite(patch.data).all()
     assert (patch.meta["cloud_mask"], patch.meta["orbit"]) == ("none", None)
-    classes = fetched(plan(("WBM",), dem, frames=(), grid=square(8, 30), **more))
+    classes = fetch_window(plan(("WBM",), dem, intervals=(), grid=square(8, 30), **more))
     assert classes.meta["resampling"] == "nearest"
 
 
 def test_annual_layers_take_whole_years_they_have() -> None:
     row = COLLECTIONS["GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL"]
     assert isinstance(check_frames(row, YEAR), Success)
-    for frames, words in [
+    for intervals, words in [
         ((("2022-06-01", "2022-09-01"),), r"TemporalSpec.year(2022)"),
         ((("2022-01-01", "2024-01-01"),), r"TemporalSpec.year(2022)"),
         ((("2016-01-01", "2017-01-01"),), "2017 to 2025, not 2016"),
     ]:
-        found = check_frames(row, frames)
+        found = check_frames(row, intervals)
         assert isinstance(found, Failure)
         assert isinstance(found.failure(), SpecError)
         assert words in str(found.failure())

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from rs_embed.core.collections import COLLECTIONS
+from rs_embed.providers.collections import COLLECTIONS
 from tests.earth_engine import Server
 
 ROOT = Path(__file__).parents[2]
@@ -59,9 +59,9 @@ def test_the_page_names_every_collection() -> None:
 
 
 def test_the_page_names_every_field_of_the_input(server: Server) -> None:
-    from tests.gee.plans import fetched, plan
+    from tests.gee.plans import fetch_window, plan
 
-    assert not [name for name in fetched(plan()).meta if f"`{name}`" not in PAGE]
+    assert not [name for name in fetch_window(plan()).meta if f"`{name}`" not in PAGE]
 
 
 def test_the_notebook_runs_and_prints_what_it_shows(server: Server, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from rs_embed import (
     get_embeddings_batch,
     register_provider,
 )
-from rs_embed.embedders.run import unload_models
+from rs_embed.embedders.runtime import unload_models
 from rs_embed.providers.gee import GeeProvider
 from tests.earth_engine import Server
 from tests.gee.plans import S2
@@ -119,7 +119,7 @@ def test_an_empty_collection_names_its_filter(server: Server) -> None:
 
 
 def test_a_coarser_sensor_averages_its_pixels(server: Server) -> None:
-    from rs_embed.notices import forget
+    from rs_embed.plugins.notices import forget
 
     forget()
     with pytest.warns(UserWarning, match="trained at 10 m"):

@@ -15,14 +15,14 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from returns.result import Failure, Success
 
-from rs_embed.core import requests as limits
 from rs_embed.core.errors import ProviderError, RsEmbedError
 from rs_embed.core.result import Outcome
 from rs_embed.providers import gee_session
+from rs_embed.providers import requests as limits
 from rs_embed.providers.gee import GeeProvider
 from rs_embed.providers.gee_session import Settings, connect, retrying
 from tests.earth_engine import Fault, Server, connected, serve
-from tests.gee.plans import fetched, plan, square
+from tests.gee.plans import fetch_window, plan, square
 
 QUICK = GeeProvider(pause_s=0.01)
 
@@ -38,7 +38,7 @@ def test_at_most_ten_requests_at_once(server: Server, monkeypatch: pytest.Monkey
     monkeypatch.setattr(limits, "MAX_BYTES", 5 * 300)
     server.set(latency=0.02)
     plans = [plan(("B2",), grid=square(64))] * 4
-    threads = [threading.Thread(target=fetched, args=(one, QUICK)) for one in plans]
+    threads = [threading.Thread(target=fetch_window, args=(one, QUICK)) for one in plans]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -56,7 +56,7 @@ def test_at_most_ten_requests_at_once(server: Server, monkeypatch: pytest.Monkey
 )  # fmt: skip
 def test_a_transient_fault_is_survived(server: Server, kind: str) -> None:
     server.fail(kind, kind)
-    patch = fetched(plan(), QUICK)
+    patch = fetch_window(plan(), QUICK)
     assert np.isfinite(patch.data).all()
     assert server.counters["compute"] == 3
     assert server.pending_faults == 0
@@ -105,7 +105,7 @@ def test_a_plan_of_many_tiles_stops_at_a_permanent_fault(
 @pytest.mark.parametrize("kind", ["memory", "timed-out"])
 def test_too_much_for_once_is_asked_for_in_halves(server: Server, kind: str) -> None:
     server.fail(kind)
-    patch = fetched(plan(grid=square(64)), QUICK)
+    patch = fetch_window(plan(grid=square(64)), QUICK)
     assert np.isfinite(patch.data).all()
     assert patch.meta["requests"] == server.counters["compute"] == 3
 
@@ -131,7 +131,7 @@ def test_the_callers_own_settings_stay(server: Server) -> None:
     state = ee.data._get_state()
     before = (state.max_retries, state.deadline_ms, state.cloud_api_resource_raw)
     server.fail("503", "drop")
-    fetched(plan(), QUICK)
+    fetch_window(plan(), QUICK)
     assert (state.max_retries, state.deadline_ms, state.cloud_api_resource_raw) == before
 
 
@@ -325,6 +325,6 @@ def test_a_transport_of_the_callers_is_used(untouched: None) -> None:
             http_transport=Transport(session),
         )  # fmt: skip
         asked.clear()
-        fetched(plan())
+        fetch_window(plan())
         assert len(asked) == 1
         assert ":computePixels" in asked[0]

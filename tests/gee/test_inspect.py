@@ -17,8 +17,8 @@ from rs_embed import (
     TemporalSpec,
     inspect_gee_patch,
 )
-from rs_embed.core.quality import check_pixels, quicklook
-from rs_embed.inspect import png
+from rs_embed.pipeline.inspect import png
+from rs_embed.pipeline.quality import check_pixels, quicklook
 from tests.earth_engine import Server
 from tests.gee.plans import S2
 

@@ -26,7 +26,7 @@ from rs_embed import (
 from rs_embed.core.grid import Grid
 from rs_embed.providers.gee import GeeProvider
 from tests.earth_engine import Server
-from tests.gee.plans import JUNE, S2, fetched, plan, requests_of
+from tests.gee.plans import JUNE, S2, fetch_window, plan, requests_of
 
 PLACE = PointBuffer(3.6, 41.0, 320)
 # Where the random pixels of January 2023 lie.
@@ -98,7 +98,7 @@ def test_any_indexing_is_that_of_numpy(server: Server, key) -> None:
 def test_the_pixels_are_those_of_a_fetch(server: Server) -> None:
     array = open_roi(PLACE, SUMMER, RGB)
     grid = Grid("EPSG:32631", array.rio.transform(), (64, 64))
-    patch = fetched(plan(("B4", "B3", "B2"), grid=grid))
+    patch = fetch_window(plan(("B4", "B3", "B2"), grid=grid))
     assert np.array_equal(array, patch.data[0])
 
 

@@ -10,7 +10,7 @@ from rs_embed.core.errors import ModelError
 from rs_embed.core.model import ModelChoice
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.embedders.catalog import MODEL_SPECS, find_model, find_spec
-from rs_embed.embedders.run import unload_models
+from rs_embed.embedders.runtime import unload_models
 from rs_embed.parity import Case, write_checkpoint
 from rs_embed.parity.checkpoint import case_entries, filled, published_entries
 from tests.doors import smallest

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from rs_embed.core.errors import ModelError
-from rs_embed.embedders import prithvi
+from rs_embed.embedders.families import prithvi
 from rs_embed.parity import compare, read_case, recipe, run
 from rs_embed.parity.compare import compare_outputs
 from tests.parity.conftest import KEPT, SHARED

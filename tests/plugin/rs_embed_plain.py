@@ -5,7 +5,7 @@ from returns.result import Success
 
 from rs_embed.core.model import InputSpec, ModelSpec, Variant
 from rs_embed.core.patch import Patch
-from rs_embed.core.plan import Source
+from rs_embed.core.plan import SourceInfo
 from rs_embed.core.tokens import Tokens
 
 MODEL = ModelSpec(
@@ -43,7 +43,9 @@ class Slope:
 
     def describe(self, item, sensor):
         units = ("reflectance",) * len(item.bands)
-        return Success(Source("SLOPE", item.bands, units, dated=False, content=self.content))
+        return Success(
+            SourceInfo("SLOPE", item.bands, units, dated=False, content_hash=self.content)
+        )
 
     def fetch(self, plan):
         plane = plan.grid.x()[None, :] % 1e4 / 1e5 + plan.grid.y()[:, None] % 1e4 / 1e5

@@ -76,13 +76,13 @@ def one_place() -> None:
 
 def many_places() -> None:
     """The model's batched encode gets windows of several places; each patch is fetched once."""
-    sizes, fetched = [], []
+    sizes, fetch_window = [], []
     encode, fetch = rs_embed_plain.encode, rs_embed_plain.Slope.fetch
     rs_embed_plain.encode = lambda network, arrays, model: (
         sizes.append(len(arrays["pixels"])) or encode(network, arrays, model)
     )
     rs_embed_plain.Slope.fetch = lambda self, plan: (
-        fetched.append(plan.fingerprint) or fetch(self, plan)
+        fetch_window.append(plan.fingerprint) or fetch(self, plan)
     )
     asked = [PLACES[i] for i in (2, 0, 1, 0)]
     batch = rs_embed.get_embeddings_batch(
@@ -91,7 +91,7 @@ def many_places() -> None:
     rs_embed_plain.encode, rs_embed_plain.Slope.fetch = encode, fetch
     assert sizes == [10] * 5 + [6]
     assert sum(sizes) == sum(WINDOWS)
-    assert len(fetched) == len(set(fetched)) == 3
+    assert len(fetch_window) == len(set(fetch_window)) == 3
     for spot, one in zip(asked, batch, strict=True):
         assert one.data.shape[1] == spot.buffer_m / 40
         np.testing.assert_allclose(one.data.values, slope(one.data), atol=1e-6)

@@ -22,7 +22,7 @@ def agree(grid):
     np.testing.assert_allclose(x, t.c + t.a * columns)
     np.testing.assert_allclose(y, t.f + t.e * rows)
     west, south, east, north = grid.bounds
-    step_x, step_y = grid.step
+    step_x, step_y = grid.resolution
     np.testing.assert_allclose([x.min() - step_x / 2, x.max() + step_x / 2], [west, east])
     np.testing.assert_allclose([y.min() - step_y / 2, y.max() + step_y / 2], [south, north])
     np.testing.assert_allclose(np.diff(x), step_x)
@@ -43,7 +43,7 @@ def test_coarsen(grid, factor):
     if coarse.height > 1:
         assert ((south < coarse.y()) & (coarse.y() < north)).all()
     # Bounds agree within half a cell wherever the grid is at least half a cell.
-    half = factor / 2 * np.array(grid.step)
+    half = factor / 2 * np.array(grid.resolution)
     if min(grid.shape) * 2 >= factor:
         assert abs(coarse.bounds[0] - west) <= half[0]
         assert abs(coarse.bounds[2] - east) <= half[0]
@@ -92,9 +92,9 @@ def test_window_moves_by_whole_pixels(grid, row, col):
 
 @given(grids())
 def test_flip_twice_is_the_same_ground(grid):
-    flipped = grid.flip_rows()
-    agree(flipped)
-    assert flipped.bounds == grid.bounds
-    assert flipped.north_up != grid.north_up
-    np.testing.assert_allclose(flipped.y(), grid.y()[::-1])
-    assert flipped.flip_rows() == grid
+    south_up = grid.flip_rows()
+    agree(south_up)
+    assert south_up.bounds == grid.bounds
+    assert south_up.north_up != grid.north_up
+    np.testing.assert_allclose(south_up.y(), grid.y()[::-1])
+    assert south_up.flip_rows() == grid

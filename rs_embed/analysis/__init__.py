@@ -1,0 +1,1 @@
+"""First looks at an embedding: components, similarity, samples, clusters and pictures."""

@@ -1,0 +1,398 @@
+"""Galileo: a transformer over monthly Sentinel-2 and Sentinel-1, and layers about the place.
+
+Tseng et al. 2025, arXiv:2502.09356; https://github.com/nasaharvest/galileo at 0f0b5b95. Every
+channel group gives tokens of its own: space-time groups one a patch and month, space groups one a
+patch, time groups one a month, static groups one a window. A group or month without pixels is
+hidden: it takes no part in attention nor in the means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rs_embed.core.errors import ModelError
+from rs_embed.core.model import Cadence, Model, ModelSpec, Option, Variant, WeightRecord
+from rs_embed.core.patch import Interval
+from rs_embed.core.plan import midpoint
+from rs_embed.core.prepare import Windows
+from rs_embed.core.tokens import Tokens
+from rs_embed.embedders.families import galileo_groups as layers
+from rs_embed.embedders.families.galileo_groups import GROUPS, KINDS, Group, on_the_globe, values_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from rs_embed.embedders.blocks import Network
+
+KERNEL = 8  # pixels a side of the published patch kernels, resized for any other patch
+MONTHS = 24  # rows of the table of step positions
+_BASE_M = 10.0  # ground sampling distance of one step of the position code
+
+
+def _weights(
+    variant: str, sha256: str | None, size: int | None, approx: int, source: str
+) -> WeightRecord:
+    return WeightRecord(
+        f"models/{variant}/encoder.pt",
+        repo="nasaharvest/galileo",
+        revision="f039dd5dde966a931baeda47eb680fa89b253e4e",
+        size=size,
+        sha256=sha256,
+        licence="MIT",
+        approx_size=approx,
+        source=source,
+    )
+
+
+SPEC = ModelSpec(
+    id="galileo",
+    title="Galileo",
+    summary="Monthly Sentinel-2 and Sentinel-1 with weather, terrain and land cover as options.",
+    modalities={"s2": (layers.S2,), "s1": (layers.S1,), "s2s1": (layers.S2, layers.S1)},
+    variants=(
+        Variant("nano", 128, {"depth": 4, "heads": 8}, params_m=1.04, weights=_weights(
+            "nano", "eab6acacf527886a508a555bc24efe4b4a2cf91b162e84cd1c4a1807e942180c", 4_189_406,
+            4_189_406, "the file in the authors' repository; that the hub's is it is inferred",
+        )),
+        Variant("tiny", 192, {"depth": 12, "heads": 3}, params_m=5.7, weights=_weights(
+            "tiny", None, None, 22_000_000, "size computed; no source states a hash",
+        )),
+        Variant("base", 768, {"depth": 12, "heads": 12}, params_m=86.5, weights=_weights(
+            "base", "935f4912f08483d052d69d8e96518f52ef6827fe718a435cb5536fd9bb7737a7", None,
+            346_000_000, "size computed; hash as one independent project pins it",
+        )),
+    ),
+    default_variant="nano",
+    scale_m=10,
+    window_px=64,
+    token_px=KERNEL,
+    prepare="rs_embed.embedders.families.galileo:prepare",
+    encode="rs_embed.embedders.families.galileo:encode",
+    build="rs_embed.embedders.families.galileo:build",
+    checkpoint_filter="rs_embed.embedders.families.galileo:checkpoint_filter",
+    check="rs_embed.embedders.families.galileo:check",
+    cadence=Cadence("months", MONTHS),
+    options=(
+        Option("patch_px", int, KERNEL, "pixels a side of a patch, one cell of the grid",
+               minimum=1, maximum=KERNEL, sets="token_px"),
+        Option("window_px", int, 64, "pixels a side of a window, a multiple of patch_px",
+               minimum=1, sets="window_px"),
+        Option("month", int, None, "calendar month, 1 to 12, of pixels without a date",
+               minimum=1, maximum=12),
+        *layers.OPTIONS,
+    ),
+    image_vector="the mean over all visible tokens of the window",
+    shows_windows=True,
+    licence="MIT",
+    citation="Tseng et al. 2025, Galileo: Learning Global & Local Features of Many Remote Sensing "
+    "Modalities, arXiv:2502.09356",
+    links=("https://github.com/nasaharvest/galileo", "https://arxiv.org/abs/2502.09356"),
+    parity="rs_embed.parity.galileo:run",
+)  # fmt: skip
+
+
+def groups(model: Model) -> tuple[Group, ...]:
+    """The channel groups that a model runs with, in the order of `GROUPS`.
+
+    Raises
+    ------
+    ModelError
+        Where NDVI is asked for without Sentinel-2.
+    """
+    if model.options["ndvi"] and "B8" not in model.bands:
+        raise ModelError(
+            f"galileo: ndvi comes from Sentinel-2, which modality {model.modality!r} leaves out; "
+            "use modality 's2' or 's2s1'"
+        )
+    return tuple(
+        group
+        for group in GROUPS
+        if (model.options[group.option] if group.option else set(group.bands) <= set(model.bands))
+    )
+
+
+def check(model: Model, intervals: tuple[Interval, ...]) -> None:
+    """Nothing; what `prepare` would refuse is refused before any pixel is fetched.
+
+    Raises
+    ------
+    ModelError
+        As `prepare` and `groups`.
+    """
+    groups(model)
+    _months_of([intervals], max(1, len(intervals)), model)
+
+
+def prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:
+    """The normalised channel groups of a batch of windows, by their published names.
+
+    Returns
+    -------
+    dict of ndarray
+        Each group ``(B, T, C, H, W)`` float32, with 1 for T where it has no time and for H and W
+        where it has no place. ``visible`` ``(B, T, G)`` bool over `groups`, ``months`` ``(B, T)``
+        from 0 for January, ``scale_m`` ``()``.
+
+    Raises
+    ------
+    ModelError
+        For pixels without a date and no ``month``, a date and a ``month``, or over 24 steps.
+    """
+    months = _months_of(windows.intervals, windows.pixels.shape[1], model)
+    arrays: dict[str, np.ndarray] = {"months": months, "scale_m": np.array(windows.scale_m)}
+    visible = []
+    for group in groups(model):
+        if group.name == "location":
+            values, seen = on_the_globe(windows.lonlat), np.ones(months.shape, dtype=bool)
+        else:
+            picked = [windows.bands.index(band) for band in group.bands]
+            values, seen = values_of(group, windows.pixels[:, :, picked])
+        arrays[group.name] = values.astype(np.float32)
+        visible.append(np.broadcast_to(seen, months.shape))
+    return {**arrays, "visible": np.stack(visible, axis=-1)}
+
+
+def _months_of(dates: Sequence[Sequence[Interval]], steps: int, model: Model) -> np.ndarray:
+    """``(B, T)`` month of each of T steps, 0 to 11, by the midpoint of its dates."""
+    month = model.options["month"]
+    if steps > MONTHS:
+        raise ModelError(f"galileo takes at most {MONTHS} steps, not {steps}; shorten the series")
+    if any(dates):
+        if month is not None:
+            raise ModelError(
+                "galileo: these pixels are dated and their own months count; leave month out"
+            )
+        return np.array([[midpoint(f).month - 1 for f in intervals] for intervals in dates])
+    if month is None or steps > 1:
+        raise ModelError(
+            f"galileo needs the month of each of the {steps} steps, and these pixels have no date; "
+            "pass temporal= or give the array a time coordinate, or, for one step of a source "
+            "without dates, ModelChoice('galileo', options={'month': 7})"
+        )
+    return np.full((len(dates), 1), int(month) - 1)
+
+
+def build(model: Model) -> Network:
+    """The encoder, its parts under their published keys."""
+    import torch
+    from torch import nn
+
+    from rs_embed.embedders.blocks import Network
+
+    width, quarter = model.dim, model.dim // 4
+
+    def table(rows: int) -> nn.Parameter:
+        return nn.Parameter(torch.empty(rows, quarter))
+
+    def embedders(kind: str) -> nn.ModuleDict:
+        mine = [group for group in GROUPS if group.kind == kind]
+        if kind in ("time", "static"):
+            return nn.ModuleDict({g.name: nn.Linear(g.channels, width) for g in mine})
+        return nn.ModuleDict(
+            {g.name: nn.ModuleDict({"proj": nn.Conv2d(g.channels, width, KERNEL)}) for g in mine}
+        )
+
+    config = model.variant.config
+    blocks = [_block(width, config["heads"]) for _ in range(config["depth"])]
+    parts: dict[str, nn.Module | nn.Parameter] = {
+        "pos_embed": table(MONTHS),
+        "month_embed": nn.Embedding(12, quarter),
+        "blocks": nn.ModuleList(blocks),
+        "norm": nn.LayerNorm(width),
+    }
+    for kind, code in KINDS.items():
+        parts[f"{code}_channel_embed"] = table(sum(group.kind == kind for group in GROUPS))
+        parts[f"{kind}_embed"] = embedders(kind)
+    return Network(forward, parts, {})
+
+
+def _block(width: int, heads: int) -> Network:
+    """A pre-norm transformer block whose query, key and value are separate, as published."""
+    from timm.layers.mlp import Mlp
+    from torch import nn
+
+    from rs_embed.embedders.blocks import Network
+
+    attention = {name: nn.Linear(width, width) for name in ("q", "k", "v", "proj")}
+    parts = {
+        "norm1": nn.LayerNorm(width),
+        "attn": Network(_attend, attention, {"heads": heads}),
+        "norm2": nn.LayerNorm(width),
+        "mlp": Mlp(width, 4 * width),
+    }
+    return Network(_through, parts, {})
+
+
+def _through(block: Any, x: Tensor, mask: Tensor | None) -> Tensor:
+    x = x + block.attn(block.norm1(x), mask)
+    out: Tensor = x + block.mlp(block.norm2(x))
+    return out
+
+
+def _attend(attention: Any, x: Tensor, mask: Tensor | None) -> Tensor:
+    from torch.nn.functional import scaled_dot_product_attention
+
+    heads = attention.config["heads"]
+    shape = (*x.shape[:2], heads, x.shape[2] // heads)
+    q, k, v = (
+        part(x).view(shape).transpose(1, 2)  # (B, heads, N, D / heads)
+        for part in (attention.q, attention.k, attention.v)
+    )
+    mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    out: Tensor = attention.proj(mixed.transpose(1, 2).flatten(2))
+    return out
+
+
+def checkpoint_filter(state: Mapping[str, Tensor], model: Model) -> dict[str, Tensor]:
+    """Published keys are the network's own, but for a stray ``.backbone`` in some files."""
+    return {key.replace(".backbone", ""): value for key, value in state.items()}
+
+
+def forward(
+    network: Any,
+    inputs: Mapping[str, Tensor],
+    visible: Tensor,
+    months: Tensor,
+    patch_px: int,
+    scale_m: float,
+) -> tuple[Tensor, Tensor, list[tuple[int, int, int]]]:
+    """The tokens of a batch of windows after the final norm, and which of them are visible.
+
+    Parameters
+    ----------
+    inputs, visible, months
+        As `prepare` gives them.
+    patch_px, scale_m
+        Pixels a side of a patch, metres a pixel.
+
+    Returns
+    -------
+    Tensor, Tensor, list
+        ``(B, N, D)``, ``(B, N)`` bool, and the rows, columns and tokens a patch of each kind of
+        group. Kinds follow each other in the order space-time, space, time, static, each by row,
+        column, step and group, as in the authors' own sequence.
+    """
+    import torch
+
+    columns = {name: i for i, name in enumerate(inputs)}
+    month, step = network.month_embed(months), network.pos_embed[: months.shape[1]]
+    tokens, seen, shapes = [], [], []
+    for kind, code in KINDS.items():
+        names = [group.name for group in GROUPS if group.kind == kind]
+        mine = [name for name in names if name in inputs]
+        if not mine:
+            continue
+        x = _embedded(getattr(network, f"{kind}_embed"), inputs, mine, patch_px)
+        rows, cols, steps, count, width = x.shape[1:]
+        quarter = width // 4
+        channel = getattr(network, f"{code}_channel_embed")
+        x[..., :quarter] += channel[[names.index(name) for name in mine]]
+        if "time" in kind:
+            x[..., quarter : 2 * quarter] += step[:, None]
+            x[..., 2 * quarter : 3 * quarter] += month[:, None, None, :, None]
+        if "space" in kind:
+            place = _place_code(rows, cols, scale_m * patch_px / _BASE_M, quarter)
+            x[..., 3 * quarter :] += torch.from_numpy(place).to(x)
+        shown = visible[:, None, None, :steps, [columns[n] for n in mine]]
+        seen.append(shown.expand(-1, rows, cols, -1, -1).flatten(1))
+        tokens.append(x.flatten(1, 4))
+        shapes.append((rows, cols, steps * count))
+    every, shown = torch.cat(tokens, dim=1), torch.cat(seen, dim=1)
+    return _attended(network, every, shown), shown, shapes
+
+
+def _embedded(
+    parts: Any, inputs: Mapping[str, Tensor], names: Sequence[str], patch_px: int
+) -> Tensor:
+    """``(B, h, w, T, G, D)`` tokens of the groups of one kind, 1 along the axes it has not."""
+    import torch
+    from timm.layers.patch_embed import resample_patch_embed
+    from torch.nn.functional import conv2d
+
+    if not hasattr(parts[names[0]], "proj"):
+        flat = [parts[name](inputs[name][..., 0, 0]) for name in names]  # (B, T, D)
+        return torch.stack(flat, dim=2)[:, None, None]
+    # One resize for all groups: it acts on each channel of a kernel by itself.
+    kernels = torch.cat([parts[name].proj.weight for name in names], dim=1)
+    kernels = resample_patch_embed(kernels, [patch_px, patch_px], "bicubic", True)
+    out = []
+    channels = [inputs[name].shape[2] for name in names]
+    for name, kernel in zip(names, torch.split(kernels, channels, dim=1), strict=True):
+        pixels = inputs[name].flatten(0, 1)  # (B * T, C, H, W)
+        cells = conv2d(pixels, kernel, parts[name].proj.bias, stride=patch_px)
+        cells = cells.reshape(*inputs[name].shape[:2], *cells.shape[1:])  # (B, T, D, h, w)
+        out.append(cells.permute(0, 3, 4, 1, 2))
+    return torch.stack(out, dim=4)
+
+
+def _place_code(rows: int, cols: int, cell: float, width: int) -> np.ndarray:
+    """``(rows, cols, 1, 1, width)`` float32: the column's code, then the row's.
+
+    The code of a position is the sines, then the cosines, of the position times falling rates.
+    """
+    half = width // 2
+    rates = 10000.0 ** (-np.arange(half // 2) / (2 * half))
+
+    def code(count: int) -> np.ndarray:
+        angles = np.arange(count)[:, None] * cell * rates
+        return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+
+    out = np.empty((rows, cols, 1, 1, width), dtype=np.float32)
+    out[..., :half] = code(cols)[None, :, None, None]
+    out[..., half:] = code(rows)[:, None, None, None]
+    return out
+
+
+def _attended(network: Any, x: Tensor, seen: Tensor) -> Tensor:
+    """The visible tokens through the blocks and the norm; hidden ones are not looked at."""
+    import torch
+
+    kept = seen.any(dim=0)
+    some = x[:, kept]
+    mask = None if seen[:, kept].all() else seen[:, None, None, kept]
+    for block in network.blocks:
+        some = block(some, mask)
+    out = torch.zeros_like(x)
+    out[:, kept] = network.norm(some)
+    return out
+
+
+def averages(
+    tokens: Tensor, seen: Tensor, shapes: Sequence[tuple[int, int, int]]
+) -> tuple[Tensor, Tensor]:
+    """``(B, h, w, D)`` and ``(B, D)``: the authors' means over visible tokens.
+
+    A patch's mean takes its own space-time and space tokens with all time and static tokens; the
+    image's takes every token.
+    """
+    import torch
+
+    sizes = [rows * cols * count for rows, cols, count in shapes]
+
+    def per_patch(values: Tensor) -> Tensor:
+        parts = zip(torch.split(values, sizes, dim=1), shapes, strict=True)
+        first, *rest = (part.reshape(len(part), *shape, -1).sum(dim=3) for part, shape in parts)
+        # A kind without a place has one row and column, which all patches share by broadcasting.
+        return sum(rest, start=first)
+
+    weights = seen.unsqueeze(-1).to(tokens)
+    tokens = tokens * weights
+    return per_patch(tokens) / per_patch(weights), tokens.sum(dim=1) / weights.sum(dim=1)
+
+
+def encode(network: Any, arrays: Mapping[str, np.ndarray], model: Model) -> Tokens:
+    """Grid ``(B, h, w, D)`` and image vector ``(B, D)``, NaN for a window without any pixel."""
+    from rs_embed.embedders.blocks import as_array, as_tensor
+
+    tokens, seen, shapes = network(
+        {group.name: as_tensor(network, arrays[group.name]) for group in groups(model)},
+        as_tensor(network, arrays["visible"]),
+        as_tensor(network, arrays["months"]),
+        model.token_px,
+        float(arrays["scale_m"]),
+    )
+    grid, image = averages(tokens, seen, shapes)
+    return Tokens(as_array(grid), as_array(image))

@@ -1,0 +1,66 @@
+"""Embeddings of several dates as one array."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from returns.result import Success
+
+from rs_embed.core.embedding import META_ATTR, Embedding
+from rs_embed.core.result import Outcome
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+def stack_steps(
+    done: Sequence[Outcome[Embedding]], metas: Sequence[dict[str, Any]], times: xr.DataArray
+) -> Outcome[xr.DataArray]:
+    """Embeddings of one shape along ``"time"``, in front.
+
+    A date without any valid pixel is NaN throughout, and counted in ``empty_times``. Of the
+    descriptions, what is the same for all dates stays; the rest becomes lists under ``by_time``.
+
+    Fails as the first date does where every one failed.
+    """
+    good = [outcome.unwrap() for outcome in done if isinstance(outcome, Success)]
+    if not good:
+        return done[0].map(Embedding.to_xarray)
+    meta = {**_merged(metas), "empty_times": len(done) - len(good)}
+    return Success(_stacked(done, good[0].to_xarray(), meta, times))
+
+
+def _stacked(
+    done: Sequence[Outcome[Embedding]],
+    template: xr.DataArray,
+    meta: dict[str, Any],
+    times: xr.DataArray,
+) -> xr.DataArray:
+    import xarray as xr
+
+    values = np.full((len(done), *template.shape), np.nan, dtype=np.float32)
+    for i, outcome in enumerate(done):
+        if isinstance(outcome, Success):
+            values[i] = np.asarray(outcome.unwrap().data)
+    attrs = {k: v for k, v in template.attrs.items() if k not in meta["by_time"]}
+    stacked = xr.DataArray(
+        xr.Variable(("time", *template.dims), values, {**attrs, META_ATTR: json.dumps(meta)}),
+        coords={
+            **{name: coord.variable for name, coord in template.coords.items()},
+            "time": xr.Variable("time", times.values, times.attrs),
+        },
+        name=template.name,
+    )
+    stacked.encoding.update(template.encoding)
+    return stacked
+
+
+def _merged(metas: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One description of several."""
+    names = list(dict.fromkeys(name for meta in metas for name in meta))
+    first = metas[0]
+    same = {k: first[k] for k in names if all(k in m and m[k] == first[k] for m in metas)}
+    return {**same, "by_time": {k: [m.get(k) for m in metas] for k in names if k not in same}}

@@ -1,0 +1,1 @@
+"""What installed packages offer, and warnings that are said once."""

@@ -1,0 +1,136 @@
+"""The grid that a model works on over an array."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from returns.result import Success
+
+from rs_embed.core import crs as projections
+from rs_embed.core.grid import Grid, northing_base
+from rs_embed.core.resample import whole_factor
+from rs_embed.core.result import Outcome
+from rs_embed.raster.raster import Raster, pixel_size_m
+
+# A scale that is off by more than this is not metres.
+_TRUE = 0.01
+_SAME = 1e-3
+_FAR = 2.0
+_EDGE_POINTS = 33
+
+
+def working_grid(raster: Raster, scale_m: float) -> Outcome[tuple[Grid, dict[str, Any]]]:
+    """The pixels of ``scale_m`` over an array, and what was decided.
+
+    An array in metres keeps its corner: its own lattice where the steps agree within 0.1 %;
+    cells of f x f pixels where the scale is a whole factor f coarser; else cells of ``scale_m``
+    whose values are the nearest pixels (``resampled``). Degrees, and projections whose scale is
+    off by more than 1 % at the centre or a corner, are warped onto the UTM lattice of the centre
+    (``warped_from``): the smallest north-up rectangle that covers the array; what lies outside
+    the array stays NaN.
+
+    Notes
+    -----
+    ``area_averaged``: pixels a side that are averaged. ``resolution``: said where one pixel of the
+    array is more than twice ``scale_m``, or less than half of it without a whole factor between.
+
+    Fails with SpecError where a warped array is wider than a UTM zone.
+    """
+    if not _true_metres(raster.grid):
+        return _warped(raster, scale_m)
+    return Success(_on_own_corner(raster, scale_m))
+
+
+def _on_own_corner(raster: Raster, scale_m: float) -> tuple[Grid, dict[str, Any]]:
+    grid = raster.grid
+    dx, dy = grid.resolution
+    if all(abs(step / scale_m - 1) <= _SAME for step in (dx, dy)):
+        return grid, {}
+    factor = whole_factor(scale_m, dx, _SAME)
+    if factor > 1 and whole_factor(scale_m, dy, _SAME) == factor:
+        return grid.coarsen(factor), {"area_averaged": factor}
+    rows = _cells(grid.height * dy / scale_m)
+    cols = _cells(grid.width * dx / scale_m)
+    t = grid.transform
+    target = Grid(grid.crs, Affine(scale_m, 0, t.c, 0, -scale_m, t.f), (rows, cols))
+    notes = {"resampled": f"nearest, {_metres(dx, dy)} to {scale_m:g} m"}
+    return target, {**notes, **_averaged(raster, target), **_far(raster, target, scale_m)}
+
+
+def _warped(raster: Raster, scale_m: float) -> Outcome[tuple[Grid, dict[str, Any]]]:
+    x, y = _edges(raster.grid)
+    lon, lat = projections.project(x, y, raster.grid.crs, "EPSG:4326")
+    centre_lon, centre_lat = raster.grid.centre_lonlat()
+    centre_lon = (centre_lon + 180) % 360 - 180
+    span = (lon - centre_lon + 180) % 360 - 180 + centre_lon
+    crs = projections.crs_for(centre_lon, centre_lat)
+    zone = projections.check_zone(float(span.min()), float(span.max()), centre_lon, centre_lat, crs)
+
+    def covered(name: str) -> tuple[Grid, dict[str, Any]]:
+        target = _covering(*projections.project(span, lat, "EPSG:4326", name), name, scale_m)
+        notes = {
+            "warped_from": raster.grid.crs,
+            "resampled": f"nearest, {pixel_size_m(raster.grid):.4g} m to {scale_m:g} m",
+        }
+        return target, {**notes, **_averaged(raster, target), **_far(raster, target, scale_m)}
+
+    return zone.map(covered)
+
+
+def _covering(x: np.ndarray, y: np.ndarray, crs: str, scale: float) -> Grid:
+    """The smallest rectangle of the UTM lattice around points."""
+    base = northing_base(crs)
+    slack = 1e-6
+    left, right = math.floor(x.min() / scale + slack), math.ceil(x.max() / scale - slack)
+    bottom = math.floor((y.min() - base) / scale + slack)
+    top = math.ceil((y.max() - base) / scale - slack)
+    shape = (max(1, top - bottom), max(1, right - left))
+    return Grid(crs, Affine(scale, 0, left * scale, 0, -scale, top * scale + base), shape)
+
+
+def _true_metres(grid: Grid) -> bool:
+    """Whether a unit of the CRS is a metre on the ground, at the centre and the corners."""
+    if projections.is_geographic(grid.crs):
+        return False
+    west, south, east, north = grid.bounds
+    places = [((west + east) / 2, (south + north) / 2)]
+    places += [(x, y) for x in (west, east) for y in (south, north)]
+    step = min(grid.resolution)
+    return all(projections.scale_error(grid.crs, x, y, step) <= _TRUE for x, y in places)
+
+
+def _edges(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    west, south, east, north = grid.bounds
+    t = np.linspace(0, 1, _EDGE_POINTS)
+    xs, ys = west + t * (east - west), south + t * (north - south)
+    x = np.concatenate([xs, xs, np.full_like(t, west), np.full_like(t, east)])
+    y = np.concatenate([np.full_like(t, south), np.full_like(t, north), ys, ys])
+    return x, y
+
+
+def _cells(exact: float) -> int:
+    """Cells whose centre lies inside a length of so many cells; at least one."""
+    return max(1, math.ceil(exact - 0.5 - 1e-9))
+
+
+def _averaged(raster: Raster, target: Grid) -> dict[str, Any]:
+    factor = raster.factor(target)
+    return {"area_averaged": factor} if factor > 1 else {}
+
+
+def _far(raster: Raster, target: Grid, scale_m: float) -> dict[str, Any]:
+    ratio = pixel_size_m(raster.grid) * raster.factor(target) / scale_m
+    if 1 / _FAR <= ratio <= _FAR:
+        return {}
+    much = "coarser" if ratio > 1 else "finer"
+    return {
+        "resolution": f"pixels of {pixel_size_m(raster.grid):.4g} m are more than twice {much} "
+        f"than the {scale_m:g} m that the model was trained at"
+    }
+
+
+def _metres(dx: float, dy: float) -> str:
+    return f"{dx:g} m" if abs(dx - dy) <= _SAME * dx else f"{dx:g} x {dy:g} m"
