@@ -40,9 +40,9 @@ def info_facts(choice: str) -> list[tuple[str, str]]:
         ("model", f"{spec.id}: {spec.title}"),
         ("", spec.summary),
         ("variant", variant.name + (f" (others: {others})" if others else "")),
-        ("output", f"{model.dim} features a cell of {model.token_px * spec.scale_m:g} m"),
+        ("output", f"{model.dim} features a cell of {model.token_px * model.scale_m:g} m"),
         ("pooling", f"mean, max{'; model: ' + spec.image_vector if spec.image_vector else ''}"),
-        ("window", f"{model.window_px} px of {spec.scale_m:g} m; a token is {model.token_px} px"),
+        ("window", f"{model.window_px} px of {model.scale_m:g} m; a token is {model.token_px} px"),
         ("time", time_text(spec)),
     ]
     for name, items in spec.modalities.items():

@@ -61,7 +61,7 @@ def _sized(
     options: Mapping[str, Scalar],
     choice: ModelChoice,
 ) -> Outcome[Model]:
-    setting = {option.sets: option for option in spec.options if option.sets}
+    setting = {o.sets: o for o in spec.options if o.sets and o.sets != "scale_m"}
 
     def size(name: Literal["window_px", "token_px", "frames"], own: int | None, all_: int) -> int:
         """What the caller gave, else the variant's own, else the option's default, else all's."""

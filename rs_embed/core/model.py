@@ -110,7 +110,8 @@ class Option:
     least, most : float
         Inclusive bounds of a number.
     sets : str or None
-        The field of `Model` that the value replaces: "window_px", "token_px" or "frames".
+        The field of `Model` that the value replaces: "window_px", "token_px", "frames" or
+        "scale_m".
     builds : bool
         True if it changes the network itself, so that another one has to be built.
     adds : tuple of InputSpec
@@ -124,7 +125,7 @@ class Option:
     choices: tuple[Scalar, ...] = ()
     minimum: float = -math.inf
     maximum: float = math.inf
-    sets: Literal["window_px", "token_px", "frames"] | None = None
+    sets: Literal["window_px", "token_px", "frames", "scale_m"] | None = None
     builds: bool = False
     adds: tuple[InputSpec, ...] = ()
 
@@ -203,6 +204,9 @@ class ModelSpec:
         True where the network runs on torch.
     image_vector : str or None
         What ``pooling="model"`` gives; None where the authors define no image-level vector.
+    official_crop : float
+        Share of an image's side that the authors' evaluation keeps when it crops the middle of
+        what it has resized; for models with an option ``prepare``.
     modality_builds : bool
         True where the network depends on the modality, so that another one has to be built.
     own_rules : tuple of str
@@ -233,6 +237,7 @@ class ModelSpec:
     device: bool = True
     image_vector: str | None = None
     shows_windows: bool = False
+    official_crop: float = 1.0
     modality_builds: bool = False
     assumptions: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
@@ -318,8 +323,16 @@ class Model:
 
     @property
     def scale_m(self) -> float:
-        """Metres a pixel that the model was trained at."""
-        return self.spec.scale_m
+        """Metres a pixel that the model sees: the option that sets it, else as it was trained."""
+        setting = next((o.name for o in self.spec.options if o.sets == "scale_m"), None)
+        return float(self.options[setting] or 0) if setting else self.spec.scale_m
+
+    @property
+    def image_px(self) -> int:
+        """Pixels a side that a whole image is resized to, the window being its middle."""
+        if self.options.get("prepare", "native") == "native":
+            return self.window_px
+        return int(self.window_px / self.spec.official_crop)
 
     @property
     def bands(self) -> tuple[str, ...]:

@@ -116,6 +116,59 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
     return np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), np.nan).astype(np.float32)
 
 
+def resize_and_crop(
+    pixels: np.ndarray, size: int, short: int, *, antialias: bool = False
+) -> np.ndarray:
+    """Images as a square of ``size``: their shorter side resized to ``short``, then the middle.
+
+    What torchvision's ``Resize(short)`` (bicubic, of tensors) and ``CenterCrop(size)`` do.
+
+    Parameters
+    ----------
+    pixels : ndarray
+        ``(..., H, W)``, none of them missing.
+    size, short : int
+        Pixels a side of the result, and of the image that it is the middle of.
+    antialias : bool
+        False: cubic convolution with a = -0.75 of the four nearest pixels, edges repeated, which
+        is what torchvision did before 0.17. True: a = -0.5, widened where the image shrinks.
+
+    Returns
+    -------
+    ndarray
+        ``(..., size, size)`` float32.
+    """
+    height, width = pixels.shape[-2:]
+    least = min(height, width)
+    tall, wide = short * height // least, short * width // least
+    top, left = round((tall - size) / 2), round((wide - size) / 2)
+    down = _cubic(height, tall, antialias)[top : top + size]
+    across = _cubic(width, wide, antialias)[left : left + size]
+    return np.asarray(down @ pixels @ across.T, dtype=np.float32)
+
+
+def _cubic(source: int, target: int, antialias: bool) -> np.ndarray:
+    """``(target, source)`` weights of cubic convolution, each row summing to one."""
+    scale = source / target
+    centres = ((np.arange(target) + 0.5) * scale - 0.5)[:, None]
+    if antialias:
+        weights = _convolution((np.arange(source) - centres) / max(scale, 1.0), -0.5)
+        return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+    near = np.floor(centres).astype(int) + np.arange(-1, 3)
+    weights = np.zeros((target, source))
+    rows = np.arange(target)[:, None]
+    np.add.at(weights, (rows, near.clip(0, source - 1)), _convolution(near - centres, -0.75))
+    return weights
+
+
+def _convolution(distance: np.ndarray, a: float) -> np.ndarray:
+    """The cubic kernel of Keys (1981) at distances in pixels; nothing from two on."""
+    x = np.abs(distance)
+    inner = ((a + 2) * x - (a + 3)) * x**2 + 1
+    outer = ((x - 5) * x + 8) * x * a - 4 * a
+    return np.asarray(np.where(x <= 1, inner, np.where(x < 2, outer, 0.0)))
+
+
 def _triangle(source: int, target: int) -> np.ndarray:
     """``(target, source)`` weights, each row summing to one."""
     scale = source / target

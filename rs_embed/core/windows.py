@@ -134,11 +134,20 @@ def one_window(window_px: int, token_px: int) -> Tiling:
     return Tiling(axis, axis, window_px, token_px)
 
 
-def resized_token_grid(roi: Grid, cells: int) -> Grid:
-    """The ground of the ``cells x cells`` tokens of a ROI that was resampled to one window."""
-    t = roi.transform
-    scaled = Affine(t.a * roi.width / cells, 0, t.c, 0, t.e * roi.height / cells, t.f)
-    return Grid(roi.crs, scaled, (cells, cells))
+def resized_token_grid(roi: Grid, tiling: Tiling, image_px: int | None = None) -> Grid:
+    """The ground of the tokens of a square ROI that was resampled to one window.
+
+    Where the ROI was resampled to ``image_px`` pixels a side and the window is the middle of
+    those, its margins have no tokens.
+    """
+    t, whole = roi.transform, image_px or tiling.window_px
+    step, margin = tiling.token_px / whole, round((whole - tiling.window_px) / 2) / whole
+    wide, high = t.a * roi.width, t.e * roi.height
+    corner = (t.c + margin * wide, t.f + margin * high)
+    cells = tiling.tokens_per_window
+    return Grid(
+        roi.crs, Affine(wide * step, 0, corner[0], 0, high * step, corner[1]), (cells, cells)
+    )
 
 
 def _axis(size: int, window: int, token: int, overlap: int, before: float, after: float) -> Axis:

@@ -78,7 +78,7 @@ def _scaled(planned: RoiPlan, vectors: np.ndarray) -> np.ndarray:
 def cell_grid(planned: RoiPlan) -> Grid:
     """The georeferenced cells of a plan's tokens."""
     if planned.input_prep == "resize":
-        return resized_token_grid(planned.roi, planned.tiling.tokens_per_window)
+        return resized_token_grid(planned.roi, planned.tiling, planned.model.image_px)
     return planned.tiling.token_grid(planned.roi)
 
 

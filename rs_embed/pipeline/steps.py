@@ -191,7 +191,7 @@ def _seen(ready: TiledInput) -> Iterator[tuple[Windows, TokenMask]]:
     for i, (row, col) in enumerate(places):
         raw = read(row, col, side, side)
         pixels = shown(raw)
-        valid = valid_tokens(resize(pixels, tiling.window_px)[None], tiling.token_px)
+        valid = valid_tokens(_tokens_ground(pixels, model)[None], tiling.token_px)
         if planned.fill is not None and valid.missing:
             pixels = shown(np.where(np.isfinite(raw), raw, np.float32(planned.fill)))
         # Resampled pixels are larger or smaller on the ground than those of the grid.
@@ -336,6 +336,13 @@ def _flush(
     if progress is not None:
         progress(done, total)
     return done
+
+
+def _tokens_ground(pixels: np.ndarray, model: Model) -> np.ndarray:
+    """The pixels of a window, or of the middle of a whole image that the model crops."""
+    margin = round((model.image_px - model.window_px) / 2)
+    kept = slice(margin, margin + model.window_px)
+    return resize(pixels, model.image_px)[..., kept, kept]
 
 
 def _own_resize(model: Model) -> bool:

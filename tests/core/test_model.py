@@ -111,6 +111,22 @@ def test_options_set_fields():
     assert choose(options={"window_px": 16}).unwrap().window_px == 16
 
 
+def test_an_option_sets_the_pixel_size_that_the_model_sees():
+    finer = Option("scale_m", float, 10.0, "metres a pixel", minimum=0.1, sets="scale_m")
+    spec = dataclasses.replace(SPEC, options=(*SPEC.options, finer))
+    assert resolve(spec, ModelChoice("toy")).unwrap().scale_m == 10
+    half = resolve(spec, ModelChoice("toy", options={"scale_m": 0.5})).unwrap()
+    assert (half.scale_m, half.options["scale_m"], half.window_px) == (0.5, 0.5, 32)
+
+
+def test_an_image_is_larger_than_the_window_where_the_authors_crop_it():
+    prepare = Option("prepare", str, "native", "how", choices=("native", "official"))
+    spec = dataclasses.replace(SPEC, options=(*SPEC.options, prepare), official_crop=0.875)
+    assert resolve(spec, ModelChoice("toy")).unwrap().image_px == 32
+    official = resolve(spec, ModelChoice("toy", options={"prepare": "official"})).unwrap()
+    assert official.image_px == 36
+
+
 def test_a_variants_own_sizes_hold_unless_the_caller_says():
     model = choose(variant="large").unwrap()
     assert (model.window_px, model.token_px) == (64, 16)

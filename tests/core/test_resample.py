@@ -14,6 +14,7 @@ from rs_embed.core.resample import (
     offset_in,
     resample_cells,
     resize,
+    resize_and_crop,
     whole_factor,
 )
 from tests.strategies import grids
@@ -161,3 +162,22 @@ def test_resampled_ground_is_the_same_within_half_a_cell(grid, scale):
         for mine, theirs in zip(found.bounds, grid.bounds, strict=True):
             assert abs(mine - theirs) <= half + 1e-6
     assert found.north_up == grid.north_up
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(50, 40), (9, 30), (36, 36)])
+def test_resize_and_crop_is_what_torch_does(height, width, antialias):
+    from torch import from_numpy
+    from torch.nn.functional import interpolate
+
+    pixels = np.random.default_rng(0).normal(size=(2, 3, height, width))
+    short = min(height, width)
+    shape = [int(36 * side / short) for side in (height, width)]
+    whole = interpolate(
+        from_numpy(pixels), shape, mode="bicubic", align_corners=False, antialias=antialias
+    )
+    top, left = (round((side - 32) / 2) for side in shape)
+    wanted = whole[..., top : top + 32, left : left + 32].numpy()
+    found = resize_and_crop(pixels, 32, 36, antialias=antialias)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)

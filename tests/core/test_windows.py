@@ -250,11 +250,22 @@ def test_token_grid_has_the_ground_of_its_pixels():
 
 
 def test_resized_token_grid_covers_the_square():
-    grid = resized_token_grid(ROI, 14)
-    assert grid.shape == (14, 14)
-    assert grid.bounds == pytest.approx(ROI.bounds)
     tiling = one_window(224, 16)
     assert (len(tiling), tiling.cells) == (1, (14, 14))
+    grid = resized_token_grid(ROI, tiling)
+    assert grid.shape == (14, 14)
+    assert grid.bounds == pytest.approx(ROI.bounds)
+
+
+def test_resized_token_grid_of_a_cropped_image_is_its_middle():
+    grid = resized_token_grid(ROI, one_window(224, 16), 256)
+    side = ROI.bounds[2] - ROI.bounds[0]
+    middle = [b + side / 16 * sign for b, sign in zip(ROI.bounds, (1, 1, -1, -1), strict=True)]
+    assert grid.bounds == pytest.approx(middle)
+    # Of 109 - 96 = 13 pixels, the margins on the left and above get 6.
+    odd = resized_token_grid(ROI, one_window(96, 8), 109)
+    assert odd.resolution[0] == pytest.approx(side / 109 * 8)
+    assert odd.transform.c - ROI.transform.c == pytest.approx(side * 6 / 109)
 
 
 def test_window_centres_are_those_of_the_ground():
