@@ -150,13 +150,176 @@ class TestTypes:
         assert np.isnan(values(read(whole, units="reflectance"))[0, 0, 0, 2])
         assert not np.isnan(values(read(decoded))).any()
 
-    def test_scale_of_integers_is_applied_and_of_floats_is_history(self):
+    def test_scale_of_integers_is_applied(self):
         scaled = make(dtype="uint16", scale_factor=0.5, add_offset=2.0)
         assert np.array_equal(values(read(scaled))[0], make().values * 0.5 + 2)
-        assert np.array_equal(values(read(make(scale_factor=0.5)))[0], make().values)
         xee = make()
         xee.encoding["scale_factor"] = 10.0
         assert np.array_equal(values(read(xee))[0], make().values)
+
+    def test_a_scale_for_each_band(self):
+        scaled = make(dtype="uint16", scales=(0.5, 0.25), offsets="(1.0, 2.0)")
+        assert np.array_equal(values(read(scaled))[0, 0], make().values[0] * 0.5 + 1)
+        assert np.array_equal(values(read(scaled))[0, 1], make().values[1] * 0.25 + 2)
+        picked = read(scaled).only([1])
+        assert np.array_equal(picked.load(0, 0, 6, 5)[0, 0], make().values[1] * 0.25 + 2)
+        assert "mask_and_scale=True" in problem(scaled.isel(band=[1]))
+
+    def test_masked_numbers_are_scaled_as_long_as_they_are_as_opened(self):
+        masked = make(scale_factor=0.5)
+        masked.encoding.update(rasterio_dtype="uint16", dtype="uint16")
+        assert np.array_equal(values(read(masked))[0], make().values * 0.5)
+        masked.encoding["scale_factor"] = 0.5  # it stands there where it was applied
+        assert "may or may not have been applied" in problem(masked)
+
+    @pytest.mark.parametrize("made", [lambda a: a * 0.5, lambda a: a.astype("f4"), np.sqrt])
+    def test_arithmetic_of_the_user_is_not_undone(self, made):
+        with xr.set_options(keep_attrs=True):
+            array = made(make(dtype="uint16", scale_factor=0.5))
+        assert "da.attrs.pop('scale_factor')" in problem(array)
+        array.attrs.pop("scale_factor")
+        assert np.array_equal(values(read(array))[0], array.values.astype("f4"))
+
+    def test_scale_and_nodata_of_the_catalogue(self):
+        array = make(dtype="uint16").assign_coords(
+            {"raster:bands": ((), np.array({"scale": 0.5, "offset": -1.0, "nodata": 3}, object))}
+        )
+        found = values(read(array, units="reflectance"))[0]
+        assert found[0, 0, 1] == 2 * 0.5 - 1
+        assert np.isnan(found[0, 0, 2])
+        assert values(read(array, units="reflectance_x10000"))[0, 0, 0, 1] == 2
+        # Of floats the loader has applied it.
+        assert values(read(array.astype("f4"), units="reflectance"))[0, 0, 0, 1] == 2
+
+    def test_number_zero_of_numbers_with_an_offset_is_missing(self):
+        array = make(dtype="uint16", units="")
+        array[0, 2, 3] = 0
+        assert np.isnan(values(read(array, units="s2_dn_offset1000"))[0, 0, 2, 3])
+        assert values(read(array, units="reflectance_x10000"))[0, 0, 2, 3] == 0
+
+    def test_the_lowest_float_is_missing_whatever_its_text_says(self):
+        array = make(_FillValue=-3.4e38)
+        array[0, 0, 0] = np.finfo("f4").min
+        found = values(read(array))[0]
+        assert np.isnan(found[0, 0, 0])
+        assert np.isfinite(found.ravel()[1:]).all()
+
+
+def two_dates(before: xr.DataArray, after: xr.DataArray, **coords: Any) -> xr.DataArray:
+    dates = np.array(["2021-12-01", "2022-03-01"], "M8[ns]")
+    stack = xr.concat([before, after], dim="time").assign_coords(time=dates)
+    return stack.assign_coords({name: ("time", list(v)) for name, v in coords.items()})
+
+
+class TestBaseline:
+    def test_it_decides_date_by_date(self):
+        plain = make(dtype="uint16", units="")
+        stack = two_dates(plain, plain + 1000, **{"s2:processing_baseline": ("03.01", "04.00")})
+        stack.attrs.pop("units", None)
+        forget()
+        with pytest.warns(RsEmbedWarning, match="processing baseline"):
+            raster = read(stack)
+        assert raster.units == ("reflectance_x10000",) * 2
+        assert raster.notes["units_assumed"] == ["reflectance_x10000", "s2_dn_offset1000"]
+        assert np.array_equal(values(raster)[0], values(raster)[1])
+        later = raster.only([1], [1])
+        assert np.array_equal(later.load(0, 0, 6, 5)[0, 0], plain.values[1])
+
+    @pytest.mark.parametrize(
+        ("coords", "unit"),
+        [
+            ({"s2:processing_baseline": "05.09"}, "s2_dn_offset1000"),
+            ({"s2:processing_baseline": "03.01"}, "reflectance_x10000"),
+            (
+                {"s2:processing_baseline": "05.09", "earthsearch:boa_offset_applied": True},
+                "reflectance_x10000",
+            ),
+            (
+                {"s2:processing_baseline": "05.09", "earthsearch:boa_offset_applied": "False"},
+                "s2_dn_offset1000",
+            ),
+        ],
+    )
+    def test_one_scene(self, coords, unit):
+        forget()
+        with pytest.warns(RsEmbedWarning):
+            raster = read(make(dtype="uint16", units="").assign_coords(coords))
+        assert raster.units == (unit,) * 2
+
+    def test_common_names_will_do_where_the_array_says_whose_it_is(self):
+        array = make(("blue", "red"), dtype="uint16", units="")
+        forget()
+        with pytest.warns(RsEmbedWarning):
+            read(array.assign_coords(platform="sentinel-2b"))
+        assert "not declared" in problem(array)
+
+    def test_a_baseline_that_cannot_be_read_is_asked_about(self):
+        array = make(dtype="uint16", units="").assign_coords({"s2:processing_baseline": "none"})
+        assert "not declared" in problem(array)
+
+    def test_a_declaration_holds_and_a_contradiction_is_told(self):
+        array = make(dtype="uint16").assign_coords({"s2:processing_baseline": "05.09"})
+        forget()
+        with pytest.warns(RsEmbedWarning, match="the declaration holds"):
+            raster = read(array, units="reflectance_x10000")
+        assert raster.units == ("reflectance_x10000",) * 2
+        assert raster.notes == {"units_by_baseline": ["s2_dn_offset1000"]}
+        assert read(array, units="s2_dn_offset1000").notes == {}
+
+    def test_units_by_date_and_by_band(self):
+        plain = make(dtype="uint16", units="")
+        stack = two_dates(plain, plain + 1000)
+        raster = read(stack, units=["reflectance_x10000", "s2_dn_offset1000"])
+        assert np.array_equal(values(raster)[0], values(raster)[1])
+        mixed = read(stack, units={"B2": "uint8", "B4": ["reflectance", "reflectance_x10000"]})
+        assert mixed.units == ("uint8", "reflectance_x10000")
+        assert mixed.load(0, 0, 1, 1)[0, 1, 0, 0] == int(plain[1, 0, 0]) * 10000
+        beside = stack.assign_coords(
+            band_units=("time", ["reflectance_x10000", "s2_dn_offset1000"])
+        )
+        assert np.array_equal(values(read(beside)), values(raster))
+        assert "the array has 2" in problem(stack, units=["db"])
+        assert "cannot become one another" in problem(stack, units=["db", "reflectance"])
+
+
+class TestOtherImagery:
+    @pytest.mark.parametrize(
+        "told",
+        [
+            {"platform": "landsat-8"},
+            {"collection": "HLSL30.v2.0"},
+            {"id": "LC08_L2SP_233092_20220701"},
+            {"constellation": "planet"},
+            {"platform": "terra"},
+        ],
+    )
+    def test_a_name_that_fits_is_no_proof(self, told):
+        array = make(("B02", "B04"), dtype="uint16", units="")
+        assert "not declared" in problem(array.assign_coords(told))
+        assert "not declared" in problem(array.assign_attrs(told))
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ("blue", "nir08", "swir16"),  # Landsat through odc-stac, which keeps nothing else
+            ("blue", "green", "red", "nir"),  # PlanetScope
+            ("red", "nir08"),  # MODIS by common names
+        ],
+    )
+    def test_common_names_alone_are_no_proof(self, names):
+        assert "DN x 0.0000275 - 0.2" in problem(make(names, dtype="uint16", units=""))
+
+    def test_the_missing_number_of_harmonised_products(self):
+        harmonised = make(("B02", "B04"), dtype="int16", units="", _FillValue=-9999)
+        assert "not declared" in problem(harmonised)
+
+    def test_quantised_embeddings_are_no_plain_numbers(self):
+        array = make(("A00", "A01"), dtype="int8", units="")
+        assert "alphaearth_int8" in problem(array, units="1")
+        array[0, 0, 0] = -128
+        raster = read(array, units="alphaearth_int8")
+        assert raster.units == ("alphaearth_int8",) * 2
+        assert np.isnan(values(raster)[0, 0, 0, 0])
 
 
 class TestPlace:
@@ -255,6 +418,56 @@ class TestPlace:
         assert "two-dimensional" in problem(curved)
         assert "finite" in problem(make().assign_coords(x=[1.0, np.nan, 3, 4, 5]))
 
+    @pytest.mark.parametrize("keeper", ["GeoTransform", "transform"])
+    def test_coordinates_at_the_corners_of_any_transform(self, keeper):
+        corners = make().assign_coords(x=GRID.x() - 5, y=GRID.y() + 5)
+        if keeper == "transform":
+            corners.attrs["transform"] = GRID.transform
+        else:
+            corners.spatial_ref.attrs["GeoTransform"] = "600000 10 0 4700020 0 -10"
+        assert read(corners).grid == GRID
+        assert read(corners).notes == {"coordinates": "corners"}
+        assert read(corners.isel(x=slice(2, 4))).grid == GRID.window(0, 2, 6, 2)
+
+    def test_degrees_that_were_rounded_on_their_way(self):
+        step = 8.983152841195215e-05
+        grid = Grid("EPSG:4326", Affine(step, 0, 3.0, 0, -step, 40.0), (300, 200))
+        array = make(grid=grid)
+        rounded = array.assign_coords(x=grid.x().round(7), y=grid.y().round(7))
+        found = read(rounded).grid
+        assert found.shape == grid.shape
+        assert found.bounds == pytest.approx(grid.bounds, abs=0.02 * step)
+        jittered = array.assign_coords(x=grid.x() + np.resize([0, 0.03 * step, 0], 200))
+        assert "not evenly spaced" in problem(jittered)
+
+    def test_longitudes_that_jump_at_the_antimeridian(self):
+        grid = Grid("EPSG:4326", Affine(0.001, 0, 179.997, 0, -0.001, -17.0), (6, 5))
+        array = make(grid=grid).assign_coords(x=(grid.x() + 180) % 360 - 180)
+        assert "da.x % 360" in problem(array)
+        assert read(array.assign_coords(x=array.x % 360)).grid.bounds == pytest.approx(grid.bounds)
+
+    def test_control_points_alone_are_no_place(self):
+        counted = make().assign_coords(x=np.arange(5) + 0.5, y=np.arange(6) + 0.5)
+        assert "count pixels" in problem(counted)
+        points = '{"type": "FeatureCollection", "features": [{}, {}, {}]}'
+        counted.spatial_ref.attrs["gcps"] = points
+        assert "3 ground control points" in problem(counted)
+        assert "da.rio.reproject('EPSG:32719')" in problem(counted)
+        warped = make()
+        warped.spatial_ref.attrs["gcps"] = points
+        assert read(warped).grid == GRID
+
+    def test_coordinates_that_contradict_the_crs(self):
+        degrees = Grid("EPSG:32719", Affine(1e-4, 0, -71.6, 0, -1e-4, -47.8), (6, 5))
+        assert "look like degrees" in problem(make(grid=degrees))
+        metres = Grid("EPSG:4326", Affine(10, 0, 600000, 0, -10, 4700020), (6, 5))
+        assert "no degrees" in problem(make(grid=metres))
+        nowhere = Grid("EPSG:32719", Affine(10, 0, 9e9, 0, -10, 4700020), (6, 5))
+        assert "nowhere in EPSG:32719" in problem(make(grid=nowhere))
+        # A drone's pixels may be as small.
+        drone = Grid("EPSG:32719", Affine(0.02, 0, 600000, 0, -0.02, 4700020), (6, 5))
+        assert read(make(grid=drone)).grid.bounds == pytest.approx(drone.bounds)
+
     def test_no_coordinates_but_a_transform(self):
         array = make().drop_vars(["x", "y"])
         array.spatial_ref.attrs["GeoTransform"] = "600000 10 0 4700020 0 -10"
@@ -283,6 +496,12 @@ class TestBands:
         assert raster.bands == ("B2", "B8")
         found = match_bands(("B8A",), raster.bands, substitutes=raster.substitutes)
         assert found.unwrap() == (1,)
+
+    def test_bands_of_which_some_have_no_name(self):
+        array = make(("B2", "B4", "B8")).drop_vars("band")
+        text = problem(array.assign_attrs(long_name=("B2", None, None)))
+        assert "band(s) 2, 3 of the array's 3 have no name" in text
+        assert "drop" not in text
 
     def test_refusals(self):
         numbered = make().assign_coords(band=[1, 2])
@@ -363,6 +582,14 @@ class TestDates:
         dated = make().assign_coords(time=np.datetime64("2022-06-01", "ns"))
         assert read(dated).intervals == (("2022-06-01", "2022-06-02"),)
         assert read(make()).intervals == ()
+
+    def test_moments_with_a_zone_are_days_of_utc(self):
+        import pandas as pd
+
+        moments = pd.to_datetime(["2022-06-01T23:00-03:00", "2022-06-11T12:00-03:00"])
+        array = xr.concat([make(), make()], dim="time").assign_coords(time=moments)
+        intervals = read(array.assign_attrs(units="reflectance")).intervals
+        assert [start for start, _ in intervals] == ["2022-06-02", "2022-06-11"]
 
     def test_refusals(self):
         stack = make().expand_dims(time=2)

@@ -25,7 +25,10 @@ MEANINGS: Mapping[str, str] = {
     "percent": "0..100",
     "class": "class number",
     "1": "a plain number",
+    "alphaearth_int8": "annual satellite embedding as its files store it: sign(n) (n / 127.5)^2",
 }
+# Numbers that stand for no value wherever a band has these units.
+MISSING_NUMBER: Mapping[str, float] = {"s2_dn_offset1000": 0.0, "alphaearth_int8": -128.0}
 # value in the family's base unit = value * factor + offset
 _AFFINE: Mapping[str, tuple[str, float, float]] = {
     "reflectance": ("reflectance", 1.0, 0.0),
@@ -50,6 +53,8 @@ def convertible(given: str, wanted: str) -> bool:
     """Whether one unit can become the other."""
     if given == wanted or {given, wanted} == {"db", "linear"}:
         return True
+    if (given, wanted) == ("alphaearth_int8", "1"):
+        return True
     return given in _AFFINE and wanted in _AFFINE and _AFFINE[given][0] == _AFFINE[wanted][0]
 
 
@@ -69,6 +74,23 @@ def check_convertible(
     return Success(None)
 
 
+def linear_map(given: str, wanted: str) -> tuple[float, float]:
+    """``(factor, shift)`` with which ``value * factor + shift`` is in the wanted units.
+
+    The two must be `convertible`, and not decibel and power.
+    """
+    if given == wanted:
+        return 1.0, 0.0
+    _, factor, offset = _AFFINE[given]
+    _, back, shift = _AFFINE[wanted]
+    return factor / back, (offset - shift) / back
+
+
+def linearly_convertible(given: str, wanted: str) -> bool:
+    """Whether `linear_map` leads from one unit to the other."""
+    return given == wanted or (convertible(given, wanted) and given in _AFFINE)
+
+
 def convert(values: np.ndarray, given: str, wanted: str) -> np.ndarray:
     """Values in other units, float32; NaN stays NaN, linear power <= 0 becomes NaN in decibel.
 
@@ -81,8 +103,9 @@ def convert(values: np.ndarray, given: str, wanted: str) -> np.ndarray:
         return (10 * np.log10(positive)).astype(np.float32)
     if (given, wanted) == ("db", "linear"):
         return np.power(10, values / 10, dtype=np.float64).astype(np.float32)
-    _, factor, offset = _AFFINE[given]
-    _, back, shift = _AFFINE[wanted]
+    if (given, wanted) == ("alphaearth_int8", "1"):
+        return np.asarray(np.sign(values) * (values / 127.5) ** 2, dtype=np.float32)
+    factor, shift = linear_map(given, wanted)
     # In float64, so that whole numbers stay whole numbers.
-    out = (values.astype(np.float64) * (factor / back)) + (offset - shift) / back
+    out = values.astype(np.float64) * factor + shift
     return out.astype(np.float32)

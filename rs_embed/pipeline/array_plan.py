@@ -30,13 +30,13 @@ from rs_embed.embedders.runtime import check_dates
 from rs_embed.pipeline.steps import TiledInput, check_output
 from rs_embed.raster import read_xarray, working_grid
 from rs_embed.raster.dims import identify_dims
+from rs_embed.raster.naming import Units
 from rs_embed.raster.raster import Raster
 
 if TYPE_CHECKING:
     import xarray as xr
 
 Bands: TypeAlias = Mapping[str, str] | Sequence[str] | None
-Units: TypeAlias = str | Mapping[str, str] | None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ from rs_embed.pipeline.array_plan import (
     ArrayReader,
     Bands,
     EmbedOptions,
-    Units,
     plan_array,
     validate_array,
 )
@@ -36,7 +35,7 @@ from rs_embed.raster import read_xarray
 from rs_embed.raster.dims import identify_dims
 from rs_embed.raster.embedding_array import cells_grid
 from rs_embed.raster.georeference import georeference
-from rs_embed.raster.naming import band_names
+from rs_embed.raster.naming import Units, band_names
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import sys
+import json
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,18 +11,18 @@ import xarray as xr
 from affine import Affine
 from returns.result import Failure, Success
 
+from rs_embed.core.crs import is_geographic, project
 from rs_embed.core.errors import SpecError
 from rs_embed.core.grid import Grid
 from rs_embed.core.result import Outcome, collect
+from rs_embed.raster.array_crs import find_crs, grid_mapping
 from rs_embed.raster.dims import DimRoles
 
-# Spacing may vary by this share of a step; coordinates and a transform agree within _SAME of one.
+# A transform is straight, and coordinates and a transform agree, within these shares of a step;
+# coordinates that were rounded on their way lie within _NOISE of even ones.
 _REGULAR = 1e-6
 _SAME = 1e-3
-_PLACES = (
-    "the coordinate 'spatial_ref' or 'crs' (crs_wkt), attrs['crs'], attrs['epsg'], and the "
-    "coordinates 'epsg' and 'proj:code'"
-)
+_NOISE = 0.02
 
 
 @dataclass(frozen=True)
@@ -55,178 +53,51 @@ def georeference(layout: DimRoles, crs: str | None) -> Outcome[Georeference]:
     return find_crs(layout, crs).bind(lambda name: _placed(layout, name))
 
 
-def find_crs(layout: DimRoles, crs: object = None) -> Outcome[str]:
-    """The CRS as ``"EPSG:…"``, or WKT where it has no code.
-
-    Looked for in this order: the argument, ``.rio.crs`` (what ``rio.set_crs`` keeps outside the
-    data), a grid mapping coordinate, ``attrs["crs"]``, ``attrs["epsg"]``, the coordinates "epsg"
-    and "proj:code".
-    """
-    if crs is not None:
-        return _known(crs, "crs=")
-    found = collect(_crs_of(layout, array) for array in layout.arrays)
-    return found.bind(lambda names: _agreed(layout, names))
-
-
-def _agreed(layout: DimRoles, names: tuple[str | None, ...]) -> Outcome[str]:
-    different = {name for name in names if name is not None}
-    if not different and isinstance(layout.obj, xr.Dataset):
-        different = {name for name in [crs_name(_rio_crs(layout.obj))] if name is not None}
-    if len(different) > 1:
-        return Failure(
-            SpecError(
-                f"the variables of the Dataset have different CRS: {', '.join(sorted(different))}; "
-                "bring them onto one grid, or pass crs="
-            )
-        )
-    if not different:
-        return Failure(
-            SpecError(
-                f"the array has no CRS (looked in {_PLACES}); write it with "
-                "da.rio.write_crs('EPSG:32719') or pass crs='EPSG:32719'"
-            )
-        )
-    return Success(different.pop())
-
-
-def _crs_of(layout: DimRoles, array: xr.DataArray) -> Outcome[str | None]:
-    for place, value in _candidates(layout, array):
-        if value is not None and value != "":
-            return _known(value, place).map(lambda name: name)
-    return Success(None)
-
-
-def _candidates(layout: DimRoles, array: xr.DataArray) -> list[tuple[str, Any]]:
-    mapping = grid_mapping(layout, array)
-    attrs = {} if mapping is None else mapping.attrs
-    wkt = attrs.get("crs_wkt") or attrs.get("spatial_ref")
-    both = {**layout.obj.attrs, **array.attrs}
-    return [
-        (".rio.crs", _rio_crs(layout.obj) if isinstance(layout.obj, xr.DataArray) else None),
-        ("the grid mapping", wkt or (_cf(attrs) if "grid_mapping_name" in attrs else None)),
-        ("attrs['crs']", both.get("crs")),
-        ("attrs['epsg']", both.get("epsg")),
-        ("the coordinate 'epsg'", _single(array, "epsg")),
-        ("the coordinate 'proj:code'", _single(array, "proj:code")),
-    ]
-
-
-def _rio_crs(obj: xr.DataArray | xr.Dataset) -> Any:
-    """What rioxarray answers, if it is in use: ``rio.set_crs`` keeps a CRS outside the data."""
-    if "rioxarray" not in sys.modules:
-        return None
-    from pyproj.exceptions import CRSError
-    from rasterio.errors import CRSError as OtherCRSError
-
-    try:
-        return obj.rio.crs
-    except (CRSError, OtherCRSError):
-        return None  # a CRS that it cannot read is met again below, where its place is known
-
-
-def grid_mapping(layout: DimRoles, array: xr.DataArray) -> xr.DataArray | None:
-    """The scalar variable that holds the CRS (and often the transform) of an array, if any."""
-    named = array.encoding.get("grid_mapping") or array.attrs.get("grid_mapping")
-    scalars: dict[str, xr.DataArray] = {
-        str(name): value for name, value in array.coords.items() if value.ndim == 0
-    }
-    if isinstance(layout.obj, xr.Dataset):
-        scalars |= {str(n): v for n, v in layout.obj.data_vars.items() if v.ndim == 0}
-    for name in (named, "spatial_ref", "crs", *scalars):
-        value = scalars.get(str(name))
-        if value is not None and {"crs_wkt", "spatial_ref", "grid_mapping_name"} & {*value.attrs}:
-            return value
-    return None
-
-
-def _single(array: xr.DataArray, name: str) -> Any:
-    """The value of a coordinate that has only one."""
-    if name not in array.coords or array.coords[name].size == 0:
-        return None
-    values = np.unique(np.asarray(array.coords[name].values).astype(str))
-    return values[0] if len(values) == 1 else None
-
-
-def _known(value: Any, place: str) -> Outcome[Any]:
-    name = crs_name(value)
-    if name is not None:
-        return Success(name)
-    return Failure(
-        SpecError(f"{place} is {value!r}, which PROJ does not know; pass crs='EPSG:32719' or WKT")
-    )
-
-
-def crs_name(value: Any) -> str | None:
-    """``"EPSG:…"``, another authority's code, or WKT of anything that means a CRS; else None."""
-    if isinstance(value, int | np.integer):
-        return _name_of(f"EPSG:{int(value)}")
-    if not isinstance(value, str):
-        to_wkt = getattr(value, "to_wkt", None)
-        return _name_of(to_wkt()) if callable(to_wkt) else None
-    text = value.strip()
-    text = re.sub(r"^\+init=", "", text)  # the old spelling, of which PROJ warns
-    return _name_of(f"EPSG:{text}" if text.isdigit() else text)
-
-
-@lru_cache(maxsize=256)
-def _name_of(text: str) -> str | None:
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    try:
-        crs = CRS.from_user_input(text)
-    except CRSError:
-        return None
-    authority = crs.to_authority()
-    return ":".join(authority) if authority else crs.to_wkt()
-
-
-def _cf(attrs: dict[Any, Any]) -> Any:
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    try:
-        return CRS.from_cf(dict(attrs))
-    except (CRSError, KeyError):
-        return dict(attrs)
-
-
 def _placed(layout: DimRoles, crs: str) -> Outcome[Georeference]:
     array = layout.arrays[0]
-    declared, source = _declared(layout, array)
+    declared = _declared(layout, array)
     if declared is not None and not _straight(declared):
         return Failure(_rotated(declared))
     rows, cols = _coordinate(layout, layout.y), _coordinate(layout, layout.x)
     shape = (array.sizes[layout.y], array.sizes[layout.x])
+    points = _control_points(layout, array)
+    if points and (rows is None or cols is None or _counts(rows) or _counts(cols)):
+        return Failure(
+            SpecError(
+                f"the array has a place by its {points} ground control points alone, and its "
+                "coordinates only count pixels; warp it onto a straight grid: "
+                f"da.rio.reproject({crs!r}), or open it through rasterio.vrt.WarpedVRT"
+            )
+        )
     if rows is None or cols is None:
         return _without_coordinates(layout, crs, declared, shape)
     step = array.attrs.get("resolution", layout.obj.attrs.get("resolution"))
     down = _axis(rows, None if declared is None else declared.e, _hint(step, -1), layout.y)
-    across = _axis(cols, None if declared is None else declared.a, _hint(step, 1), layout.x)
-    return collect((down, across)).bind(
-        lambda axes: _assembled(crs, axes, declared, source, shape, _cubo(layout, array))
+    turning = is_geographic(crs)
+    across = _axis(
+        cols, None if declared is None else declared.a, _hint(step, 1), layout.x, turning
     )
+    return collect((down, across)).bind(
+        lambda axes: _assembled(crs, axes, declared, shape, _cubo(layout, array))
+    ).bind(_on_earth)  # fmt: skip
 
 
 def _assembled(
     crs: str,
     axes: tuple[Axis, ...],
     declared: Affine | None,
-    source: str,
     shape: tuple[int, int],
     cubo: bool,
 ) -> Outcome[Georeference]:
     down, across = axes
     if across.step < 0:
         return Failure(SpecError("columns run from east to west; sort them: da.sortby('x')"))
-    # Only stackstac and cubo leave coordinates at the corners.
-    corners = cubo or source == "transform"
     if declared is not None:
-        a, c, by_x = _snapped(across, declared.a, declared.c, corners)
-        e, f, by_y = _snapped(down, declared.e, declared.f, corners)
-    else:
-        a, c, by_x = _unaided(across, corners)
-        e, f, by_y = _unaided(down, corners)
+        a, c, by_x = _snapped(across, declared.a, declared.c)
+        e, f, by_y = _snapped(down, declared.e, declared.f)
+    else:  # stackstac and cubo leave coordinates at the corners; cubo drops the transform
+        a, c, by_x = _unaided(across, cubo)
+        e, f, by_y = _unaided(down, cubo)
     notes: dict[str, Any] = {}
     if declared is not None and "stale" in (by_x, by_y):
         # rioxarray keeps the old transform when an array is coarsened; the coordinates are right.
@@ -252,24 +123,32 @@ def _unaided(axis: Axis, corners: bool) -> tuple[float, float, str]:
     return axis.step, axis.first - axis.step / 2, "centre"
 
 
-def _snapped(axis: Axis, declared: float, origin: float, corners: bool) -> tuple[float, float, str]:
-    """The same on the lattice of a stored transform; "stale" where they are on different ones."""
+def _snapped(axis: Axis, declared: float, origin: float) -> tuple[float, float, str]:
+    """The same on the lattice of a stored transform; "stale" where they are on different ones.
+
+    Coordinates that stand on the lattice's corners are corners, whatever kept the transform.
+    """
     exact = float(np.copysign(declared, axis.step))
     places = (axis.first - origin) / exact
     if abs(exact - axis.step) * axis.count <= max(_SAME, axis.rounding) * abs(exact):
         if axis.whole(places - 0.5):
             return exact, origin + exact * round(places - 0.5), "centre"
-        if corners and axis.whole(places):
+        if axis.whole(places):
             return exact, origin + exact * round(places), "corner"
     factor = axis.step / exact
-    if corners and axis.whole(factor) and axis.whole(places - (factor - 1) / 2):
+    # rioxarray's coarsened centres lie at (factor / 2) steps, corners at half a step less.
+    if axis.whole(factor) and axis.whole(places - (factor - 1) / 2):
         # Cells of several pixels whose corners were averaged.
         return axis.step, axis.first - (axis.step - exact) / 2, "corner"
     return axis.step, axis.first - axis.step / 2, "stale"
 
 
 def _axis(
-    values: np.ndarray, declared: float | None, hint: float | None, dim: str
+    values: np.ndarray,
+    declared: float | None,
+    hint: float | None,
+    dim: str,
+    turning: bool = False,
 ) -> Outcome[Axis]:
     """The coordinates of an axis. Fails where the spacing is not regular."""
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
@@ -290,7 +169,14 @@ def _axis(
     # Coordinates kept in float32 are only as regular as their own rounding.
     eps = float(np.finfo(values.dtype).eps) if values.dtype.kind == "f" else 0.0
     rounding = min(2 * eps * float(np.abs(exact).max()), 0.05 * abs(step))
-    if step == 0 or off > _REGULAR * abs(step) + rounding:
+    if turning and (np.abs(np.diff(exact)) > 180).any():
+        return Failure(
+            SpecError(
+                f"the coordinate {dim!r} jumps by 360 degrees where it crosses the antimeridian; "
+                f"let it run on: da.assign_coords({dim}=da.{dim} % 360)"
+            )
+        )
+    if step == 0 or off > max(_NOISE * abs(step), rounding):
         return Failure(
             SpecError(
                 f"the coordinate {dim!r} is not evenly spaced (steps from "
@@ -298,23 +184,101 @@ def _axis(
                 f"onto a regular grid: da.interp({dim}=np.linspace(...))"
             )
         )
-    return Success(Axis(float(exact[0]), step, len(exact), rounding / abs(step)))
+    return Success(Axis(float(exact[0]), step, len(exact), max(rounding, 2 * off) / abs(step)))
 
 
-def _declared(layout: DimRoles, array: xr.DataArray) -> tuple[Affine | None, str]:
-    """The transform that the object states, and where: "GeoTransform" or "transform"."""
+def _declared(layout: DimRoles, array: xr.DataArray) -> Affine | None:
+    """The transform that the object states."""
     mapping = grid_mapping(layout, array)
     text = None if mapping is None else mapping.attrs.get("GeoTransform")
     if text is not None:
         numbers = [float(v) for v in (text.split() if isinstance(text, str) else text)]
         if len(numbers) == 6:
-            return Affine.from_gdal(*numbers), "GeoTransform"
+            return Affine.from_gdal(*numbers)
     given = array.attrs.get("transform", layout.obj.attrs.get("transform"))
     if given is not None and not isinstance(given, str):
         numbers = [float(v) for v in tuple(given)[:6]]
         if len(numbers) == 6:
-            return Affine(*numbers), "transform"
-    return None, ""
+            return Affine(*numbers)
+    return None
+
+
+def _control_points(layout: DimRoles, array: xr.DataArray) -> int:
+    """How many ground control points rioxarray keeps beside the CRS."""
+    mapping = grid_mapping(layout, array)
+    text = None if mapping is None else mapping.attrs.get("gcps")
+    if text is None:
+        return 0
+    try:
+        return len((json.loads(text) if isinstance(text, str) else text)["features"])
+    except (ValueError, KeyError, TypeError):
+        return 1
+
+
+def _counts(values: np.ndarray) -> bool:
+    """Whether coordinates are pixel numbers: 0, 1, 2, ... or their middles, or a cut of them."""
+    first = float(values[0]) * 2
+    steps = np.abs(np.diff(values.astype(np.float64)))
+    return first == round(first) and bool((steps == 1).all())
+
+
+def _on_earth(placed: Georeference) -> Outcome[Georeference]:
+    """The place itself; Failure(SpecError) where its coordinates contradict its CRS."""
+    grid = placed.grid
+    west, south, east, north = grid.bounds
+    lon, lat = project(
+        np.array([west, east, (west + east) / 2]), np.array([south, north, (south + north) / 2]),
+        grid.crs, "EPSG:4326",
+    )  # fmt: skip
+    text = f"x {west:.6g}..{east:.6g} and y {south:.6g}..{north:.6g}"
+    if is_geographic(grid.crs):
+        if north > 90 + grid.resolution[1] or south < -90 - grid.resolution[1] or east - west > 361:
+            return Failure(
+                SpecError(
+                    f"the coordinates run over {text}, which are no degrees, and the CRS is "
+                    f"{grid.crs}; write the one that they are in: da.rio.write_crs('EPSG:32719')"
+                )
+            )
+        return Success(placed)
+    small = max(map(abs, (west, south, east, north))) <= 360 and min(grid.resolution) < 0.5
+    if small and (grid.resolution[0] * _metres_a_unit(grid.crs)) < 0.5:
+        return Failure(
+            SpecError(
+                f"the coordinates run over {text} in steps of {grid.resolution[0]:.4g}, which look "
+                f"like degrees, and the CRS is {grid.crs}; write the one that they are in, "
+                "da.rio.write_crs('EPSG:4326'), and bring them to the other with "
+                f"da.rio.reproject({grid.crs!r}) if you want it"
+            )
+        )
+    if _pixel_numbers(grid):
+        return Failure(
+            SpecError(
+                f"the coordinates only count pixels ({text}), so the array has no place; write "
+                "its transform: da.rio.write_transform(Affine(10, 0, left, 0, -10, top)) and "
+                "drop_vars(['x', 'y']), or warp it by its ground control points"
+            )
+        )
+    if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+        return Failure(
+            SpecError(
+                f"the coordinates run over {text}, which is nowhere in {grid.crs}; write the CRS "
+                "that they are in: da.rio.write_crs('EPSG:…')"
+            )
+        )
+    return Success(placed)
+
+
+def _pixel_numbers(grid: Grid) -> bool:
+    """Whether a lattice is that of a file without a transform: from zero, in steps of one."""
+    west, south, _, north = grid.bounds
+    return grid.resolution == (1.0, 1.0) and abs(west) < 1 and min(abs(south), abs(north)) < 1
+
+
+def _metres_a_unit(crs: str) -> float:
+    from pyproj import CRS
+
+    axes = CRS.from_user_input(crs).axis_info
+    return float(axes[0].unit_conversion_factor) if axes else 1.0
 
 
 def _without_coordinates(

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
-from returns.result import Failure, Success
+from returns.result import Failure, Result, Success
 
 from rs_embed.core.errors import SpecError
 from rs_embed.core.patch import Interval
 from rs_embed.core.result import Outcome
 from rs_embed.raster.dims import DimRoles, identify_dims
 from rs_embed.raster.georeference import Georeference, georeference
-from rs_embed.raster.naming import band_names, band_units
+from rs_embed.raster.naming import BandUnits, Units, band_names, band_units
 from rs_embed.raster.raster import Raster, content_of
 from rs_embed.raster.times import find_intervals
-from rs_embed.raster.variables import Loader, find_planes, in_memory
+from rs_embed.raster.variables import Loader, PixelVariable, find_planes, in_memory
 
 
 def read_xarray(
     obj: xr.DataArray | xr.Dataset,
     *,
     bands: Mapping[str, str] | Sequence[str] | None = None,
-    units: str | Mapping[str, str] | None = None,
+    units: Units = None,
     crs: str | None = None,
     content: bool = False,
 ) -> Outcome[Raster]:
@@ -38,8 +37,9 @@ def read_xarray(
     bands : sequence or mapping of str, optional
         A sequence names the bands in the array's order. A mapping puts a band in another's place
         (``{"B8A": "B8"}``) and comes back as `Raster.stand_ins`.
-    units : str or mapping of str to str, optional
-        Units of all bands, or by band; of the values after ``scale_factor`` and ``add_offset``.
+    units : str, sequence or mapping of str, optional
+        Units of all bands, of each date, or by band (and date); of the values after
+        ``scale_factor`` and ``add_offset``.
     crs : str, optional
         Where the array does not tell, or tells wrong.
     content : bool
@@ -56,38 +56,37 @@ def read_xarray(
     empty array, no CRS, a rotated or irregular grid, missing or repeated band names, undeclared
     units, a time axis without dates, values in memory of which none is valid.
     """
-    return identify_dims(obj).bind(
-        lambda layout: georeference(layout, crs).bind(
-            lambda placed: band_names(layout, bands).bind(
-                lambda names: band_units(layout, names, units).bind(
-                    lambda declared: find_intervals(layout).bind(
-                        lambda intervals: _raster(
-                            layout, placed, names, declared, intervals,
-                            dict(bands) if isinstance(bands, Mapping) else {}, content,
-                        )
-                    )
-                )
-            )
+    substitutes = dict(bands) if isinstance(bands, Mapping) else {}
+    return Result.do(
+        raster
+        for layout in identify_dims(obj)
+        for placed in georeference(layout, crs)
+        for names in band_names(layout, bands)
+        for declared in band_units(layout, names, units)
+        for planes in find_planes(layout, declared.units, declared.by_date)
+        for intervals in find_intervals(layout)
+        for raster in _raster(
+            layout, placed, names, declared, planes, intervals, substitutes, content
         )
-    )  # fmt: skip
+    )
 
 
 def _raster(
     layout: DimRoles,
     placed: Georeference,
     names: tuple[str, ...],
-    declared: tuple[tuple[str, ...], dict[str, Any]],
+    declared: BandUnits,
+    planes: tuple[PixelVariable, ...],
     intervals: tuple[Interval, ...],
     substitutes: dict[str, str],
     content: bool,
 ) -> Outcome[Raster]:
-    units, unit_notes = declared
-    loader = Loader(find_planes(layout), layout, placed.south_up)
-    notes = {**placed.notes, **unit_notes}
+    loader = Loader(planes, layout, placed.south_up)
+    notes = {**placed.notes, **declared.notes}
     if layout.ignored:
         notes["ignored_variables"] = list(layout.ignored)
     raster = Raster(
-        loader, placed.grid, names, units, intervals,
+        loader, placed.grid, names, declared.units, intervals,
         notes=notes, substitutes=substitutes, narrow=loader.narrow,
     )  # fmt: skip
     if in_memory(layout) and not any(bool(np.isfinite(part).any()) for part in raster.row_blocks()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import xarray as xr
 from returns.result import Failure, Success
 
 from rs_embed.core.errors import SpecError
@@ -18,7 +19,7 @@ def find_intervals(layout: DimRoles) -> Outcome[tuple[Interval, ...]]:
     a time dimension has no dates.
     """
     name = layout.time or "time"
-    coord = layout.obj.coords.get(name)
+    coord = _without_zone(layout.obj.coords.get(name))
     if coord is None and layout.time is None:
         return Success(())
     if coord is None or coord.dtype.kind != "M" or np.isnat(coord.values).any():
@@ -35,3 +36,11 @@ def find_intervals(layout: DimRoles) -> Outcome[tuple[Interval, ...]]:
     days = np.atleast_1d(coord.values).astype("datetime64[D]")
     following = days + np.timedelta64(1, "D")
     return Success(tuple((str(a), str(b)) for a, b in zip(days, following, strict=True)))
+
+
+def _without_zone(coord: xr.DataArray | None) -> xr.DataArray | None:
+    """Times of a zone (pandas' "datetime64[ns, UTC]") as the same moments of UTC."""
+    if coord is None or getattr(coord.dtype, "tz", None) is None:
+        return coord
+    moments = coord.to_index().tz_convert("UTC").tz_localize(None)
+    return xr.DataArray(np.asarray(moments, dtype="datetime64[ns]"), dims=coord.dims)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from rs_embed.core.result import Outcome, collect
 from rs_embed.raster.dims import DimRoles
+from rs_embed.raster.scaling import Scaling, find_scaling
 
 # Bytes of chunks kept, so that windows that share a chunk compute it once. A row of chunks is
 # kept whole up to _MAX_KEPT, since windows are read row by row.
@@ -21,6 +22,8 @@ _KEPT = 64 * 2**20
 _MAX_KEPT = 512 * 2**20
 # Chunks smaller than this, pixels a side, are computed several at a time.
 _MIN_BLOCK = 256
+# A number beyond this is a fill or a fault: no quantity that is measured is as large.
+BEYOND = 1e30
 
 
 Chunks = tuple[tuple[int, ...], tuple[int, ...]]
@@ -34,9 +37,7 @@ class PixelVariable:
     variable: xr.Variable
     time: str | None
     band: str | None
-    nodata: tuple[float, ...]
-    scale: float
-    offset: float
+    scaling: Scaling
 
     @property
     def count(self) -> int:
@@ -44,48 +45,31 @@ class PixelVariable:
         return int(self.variable.sizes[self.band]) if self.band is not None else 1
 
 
-def find_planes(layout: DimRoles) -> tuple[PixelVariable, ...]:
-    """The variables of a layout as planes."""
-    return tuple(_plane(layout, array) for array in layout.arrays)
+def find_planes(
+    layout: DimRoles, units: Sequence[str], by_date: Sequence[Sequence[str]]
+) -> Outcome[tuple[PixelVariable, ...]]:
+    """The variables of a layout as planes, their values in ``units``, one for each band.
+
+    ``by_date`` holds the units that the numbers of each band have on each date.
+    """
+    planes, first = [], 0
+    for array in layout.arrays:
+        last = first + (array.sizes[layout.band] if layout.band is not None else 1)
+        planes.append(_plane(layout, array, units[first:last], by_date[first:last]))
+        first = last
+    return collect(planes)
 
 
-def _plane(layout: DimRoles, array: xr.DataArray) -> PixelVariable:
+def _plane(
+    layout: DimRoles, array: xr.DataArray, units: Sequence[str], by_date: Sequence[Sequence[str]]
+) -> Outcome[PixelVariable]:
     time = layout.time if layout.time in array.dims else None
     band = layout.band if layout.band in array.dims else None
     order = [dim for dim in (time, band, layout.y, layout.x) if dim is not None]
-    scale, offset = 1.0, 0.0
-    if array.dtype.kind in "iu":
-        # Of a float array the attributes are history: its values are scaled already, or (xee) the
-        # name means something else.
-        scale = float(array.attrs.get("scale_factor", 1.0))
-        offset = float(array.attrs.get("add_offset", 0.0))
     variable = array.variable.transpose(*order)
-    return PixelVariable(variable, time, band, _nodata(array), scale, offset)
-
-
-def _nodata(array: xr.DataArray) -> tuple[float, ...]:
-    """Values that mean "missing". Those in the encoding of a float array are NaN already."""
-    stores = [array.attrs] + ([array.encoding] if array.dtype.kind in "iu" else [])
-    found: list[float] = []
-    for store in stores:
-        for key in ("_FillValue", "missing_value", "nodata", "nodatavals"):
-            for value in np.atleast_1d(store.get(key, ())):
-                if isinstance(value, int | float | np.number) and not np.isnan(value):
-                    found.append(float(value))
-    kept = _rio_nodata(array)
-    if kept is not None and not np.isnan(kept):
-        found.append(float(kept))
-    return tuple(dict.fromkeys(found))
-
-
-def _rio_nodata(array: xr.DataArray) -> float | None:
-    """What rioxarray answers, if it is in use: ``rio.set_nodata`` keeps it outside the data."""
-    if "rioxarray" not in sys.modules:
-        return None
-    try:
-        return array.rio.nodata  # type: ignore[no-any-return]
-    except ValueError:
-        return None  # it has no NaN for integers; their encoding has been read already
+    return find_scaling(layout, array, units, by_date).map(
+        lambda scaling: PixelVariable(variable, time, band, scaling)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +135,8 @@ class Loader:
             values = values[..., None, :, :]
         if plane.time is None:
             values = values[None]
-        return _as_float(values, plane)
+        scaling = plane.scaling.pick(self.steps, bands if plane.band is not None else None)
+        return _as_float(values, scaling)
 
 
 def _slice(indices: tuple[int, ...]) -> Any:
@@ -161,19 +146,30 @@ def _slice(indices: tuple[int, ...]) -> Any:
     return list(indices)
 
 
-def _as_float(values: np.ndarray, plane: PixelVariable) -> np.ndarray:
+def _as_float(values: np.ndarray, scaling: Scaling) -> np.ndarray:
     """float32 with NaN for missing values, scaled; the same array where nothing changes."""
-    missing = None
-    for nodata in plane.nodata:
-        same = values == nodata
-        missing = same if missing is None else missing | same
-    if (plane.scale, plane.offset) == (1.0, 0.0):
-        out = values.astype(np.float32, copy=False)
+    missing = _missing(values, scaling)
+    if scaling.identity:
+        with np.errstate(over="ignore"):
+            out = values.astype(np.float32, copy=False)
     else:
-        out = (values.astype(np.float64) * plane.scale + plane.offset).astype(np.float32)
+        scale, offset = (a[..., None, None] for a in (scaling.scale, scaling.offset))
+        out = (values.astype(np.float64) * scale + offset).astype(np.float32)
     if missing is not None and missing.any():
         out = np.where(missing, np.float32(np.nan), out)
     return out
+
+
+def _missing(values: np.ndarray, scaling: Scaling) -> np.ndarray | None:
+    found = None
+    for nodata in scaling.nodata:
+        # Text rounds the lowest float32, so a number of that size need not be met to the bit.
+        same = values * np.sign(nodata) > BEYOND if abs(nodata) > BEYOND else values == nodata
+        found = same if found is None else found | same
+    if np.isfinite(scaling.missing).any():
+        same = values == scaling.missing[..., None, None]
+        found = same if found is None else found | same
+    return found
 
 
 class BlockCache:

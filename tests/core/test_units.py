@@ -9,7 +9,7 @@ from returns.result import Failure, Success
 from rs_embed.core.errors import SpecError
 from rs_embed.core.units import MEANINGS, check_convertible, check_units, convert, convertible
 
-PAIRS = [(a, b) for a in MEANINGS for b in MEANINGS if convertible(a, b)]
+PAIRS = [(a, b) for a in MEANINGS for b in MEANINGS if convertible(a, b) and convertible(b, a)]
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,10 @@ def test_a_band_that_cannot_be_converted_is_named():
     assert isinstance(outcome, Failure)
     assert "band VV is in uint8, which cannot become db" in str(outcome.failure())
     assert "units=" in str(outcome.failure())
+
+
+def test_an_annual_embedding_as_its_files_store_it():
+    stored = np.array([127, -64, 0], dtype=np.float32)
+    found = convert(stored, "alphaearth_int8", "1")
+    np.testing.assert_allclose(found, [(127 / 127.5) ** 2, -((64 / 127.5) ** 2), 0], rtol=1e-6)
+    assert not convertible("1", "alphaearth_int8")
