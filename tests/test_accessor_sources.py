@@ -66,7 +66,8 @@ def odc(series):
     for band in dataset.data_vars.values():
         band.attrs = {"nodata": 0, "units": "1"}
         band.encoding["grid_mapping"] = "spatial_ref"
-    return dataset.rename(names), {}
+    # Common names are those of other satellites too, so the units are said.
+    return dataset.rename(names), {"units": "reflectance_x10000"}
 
 
 def rioxarray_one_date(series):

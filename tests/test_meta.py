@@ -223,6 +223,7 @@ FIELDS = {
             "reflectance_x10000",
         )
     ],
+    "units_by_baseline": [(lambda: embedded(_of_baseline()), ["s2_dn_offset1000"])],
     "ignored_variables": [(lambda: embedded(_with_a_score(), units="reflectance"), ["score"])],
     "coordinates": [(lambda: embedded(_of_corners()), "corners")],
     "transform_ignored": [(lambda: "transform" in embedded(_stale())["transform_ignored"], True)],
@@ -233,7 +234,7 @@ ALWAYS = {
     if name not in {
         "dates", "resampled_grid", "south_up", "model_scale_m", "notes", "area_averaged",
         "resampled", "resolution", "warped_from", "substitutes", "units_assumed",
-        "ignored_variables", "transform_ignored", "coordinates",
+        "ignored_variables", "transform_ignored", "coordinates", "units_by_baseline",
     }
 }  # fmt: skip
 
@@ -241,6 +242,13 @@ ALWAYS = {
 def _with_a_score():
     """A dataset with a variable that has no pixels."""
     return array().to_dataset("band").assign(score=("x", np.zeros(64))).rio.write_crs("EPSG:32631")
+
+
+def _of_baseline():
+    """Declared as without an offset, and its baseline says that there is one."""
+    da = (array() * 10_000).astype("u2").rio.write_crs("EPSG:32631")
+    told = da.assign_coords({"s2:processing_baseline": "05.09"})
+    return told.assign_attrs(units="reflectance_x10000")
 
 
 def _of_corners():
