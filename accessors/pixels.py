@@ -59,8 +59,9 @@ class PixelsAccessor:
         bands : sequence or mapping of str, optional
             A sequence names the array's bands in order; a mapping puts a band in another's place,
             ``{"B8A": "B8"}``.
-        units : str or mapping of str to str, optional
-            Units of the values, for all bands, by band or by date; see `rs_embed.core.units.MEANINGS`.
+        units : str, sequence or mapping of str, optional
+            Units of the values, for all bands, by date or by band; see
+            `rs_embed.core.units.MEANINGS`.
         device : {"auto", "cpu", "cuda"}
         input_prep : {"native", "resize"}
             Windows at the model's own resolution, or the whole array resampled to one window.
