@@ -36,7 +36,11 @@ PICTURES = ("components.png", "classes.png")
 
 def pages() -> dict[Path, str]:
     """Every generated text file and its text."""
-    built = [spec for spec in MODEL_SPECS.values() if spec.prepare.startswith("rs_embed.")]
+    built = [
+        spec
+        for spec in MODEL_SPECS.values()
+        if (spec.module or spec.prepare).startswith("rs_embed.")
+    ]
     out = {DOCS / "models" / f"{spec.id}.md": model_page(spec) for spec in built}
     out[DOCS / "models" / "index.md"] = index_page(built)
     readme, install = ROOT / "README.md", DOCS / "install.md"

@@ -20,6 +20,7 @@ from rs_embed.core.model import Model, ModelSpec
 from rs_embed.core.plan import midpoint
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.embedders.catalog import find_model
+from rs_embed.embedders.runtime import function
 from rs_embed.parity import write_checkpoint
 from rs_embed.pipeline import fetch, plan
 from rs_embed.providers.memory import MemoryProvider
@@ -31,7 +32,7 @@ PLACE = (121.5, 31.2)
 def smallest(spec: ModelSpec, folder: Path) -> ModelChoice:
     """The variant with the fewest parameters; its weights are written to the folder."""
     variant = min(spec.variants, key=lambda v: (v.params_m or 0, v.dim))
-    if spec.build is None or not spec.device:
+    if function(spec, "build") is None or not spec.device:
         return ModelChoice(spec.id, variant.name)
     path = folder / f"{spec.id}-{variant.name}.pt"
     if not path.exists():

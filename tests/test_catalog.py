@@ -1,13 +1,16 @@
 """Every model of the catalogue resolves, and states what a user has to know of it."""
 
+from pathlib import Path
+
 import pytest
 
 from rs_embed.core.bands import common_name
-from rs_embed.core.model import ModelChoice
+from rs_embed.core.model import ROLES, ModelChoice
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.core.units import MEANINGS
+from rs_embed.embedders import families
 from rs_embed.embedders.catalog import MODEL_SPECS, find_model
-from rs_embed.embedders.runtime import attribute
+from rs_embed.embedders.runtime import function
 
 VARIANTS = [(spec.id, variant.name) for spec in MODEL_SPECS.values() for variant in spec.variants]
 
@@ -41,5 +44,15 @@ def test_every_model_states_what_it_takes(name):
         assert set(model.units) <= set(MEANINGS)
     for alias in (spec.id, *spec.aliases):
         assert unwrap_or_raise(find_model(f" {alias.upper()} ")).id == spec.id
-    for function in (spec.prepare, spec.encode, spec.build, spec.checkpoint_filter, spec.parity):
-        assert function is None or callable(attribute(function))
+    found = {role: function(spec, role) for role in ROLES}
+    assert all(one is None or callable(one) for one in found.values())
+    assert found["prepare"]
+    assert found["forward"] or found["encode"]
+
+
+def test_the_list_of_families_is_sorted_and_whole():
+    """A file that is not in the list would be a model that no one finds."""
+    folder = Path(families.__file__).parent
+    there = {path.stem for path in folder.glob("*.py") if "\nSPEC = " in path.read_text("utf-8")}
+    assert list(families.FAMILIES) == sorted(families.FAMILIES)
+    assert set(families.FAMILIES) == there

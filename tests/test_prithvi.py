@@ -278,7 +278,7 @@ def test_weights_of_another_variant_are_refused(weights) -> None:
 
 def test_a_file_with_codes_is_refused_by_a_variant_without(weights) -> None:
     model = unwrap_or_raise(find_model(f"{ID}:tiny_tl"))
-    config = {**model.variant.config, "coords": ()}
+    config = {**model.variant.config, "coords_encoding": ()}
     plain = replace(model, variant=replace(model.variant, config=config))
     state = torch.load(weights, weights_only=True)
     with pytest.raises(ModelError, match=r"in the file only: location_embed_enc\.scale"):
@@ -291,7 +291,7 @@ def test_a_network_can_be_fine_tuned(weights) -> None:
     with torch.inference_mode():
         network(image)  # fills the cache of positions
     image.requires_grad_(True)
-    network(image).sum().backward()
+    network(image)["grid"].sum().backward()
     assert image.grad.abs().max() > 0
 
 

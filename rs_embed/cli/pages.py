@@ -119,7 +119,9 @@ def bands_text(bands: tuple[str, ...]) -> str:
 
 def is_product(spec: ModelSpec) -> bool:
     """Whether published vectors are read and nothing is computed."""
-    return spec.build is None
+    from rs_embed.embedders.runtime import function
+
+    return function(spec, "build") is None
 
 
 def option_text(option: Option) -> str:

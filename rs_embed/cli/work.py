@@ -81,10 +81,11 @@ def check_raster(raster: Path, request: CliArgs) -> ArrayReport:
 
 def verify_model(model: str, fixtures: Path | None) -> bool:
     """Run every fixture of a model and print a line each; whether all agree."""
+    from rs_embed.embedders.runtime import function
     from rs_embed.embedders.store import installed
 
     spec = unwrap_or_raise(find_spec(model.partition(":")[0]))
-    if spec.parity is None:
+    if function(spec, "build") is None or not spec.device:
         raise ModelError(
             f"{spec.id} has no authors' code to be compared with; the project's tests hold its "
             "stored values"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Literal
 
 from returns.result import Failure, Success
@@ -11,6 +10,7 @@ from returns.result import Failure, Success
 from rs_embed.core.errors import ModelError
 from rs_embed.core.model import (
     Cadence,
+    FrozenMap,
     InputSpec,
     Model,
     ModelChoice,
@@ -24,26 +24,18 @@ from rs_embed.core.result import Outcome
 
 def parse_choice(choice: str | ModelChoice) -> Outcome[ModelChoice]:
     """``"id"``, ``"id:variant"`` or a ModelChoice as a ModelChoice with a tidy id."""
-    if isinstance(choice, ModelChoice):
-        return parse_choice(choice.id).map(
-            lambda c: ModelChoice(
-                c.id, choice.variant or c.variant, choice.modality, choice.options,
-                choice.weights, choice.backend,
-            )
-        )  # fmt: skip
-    if not isinstance(choice, str) or not choice.strip():
+    asked = choice.id if isinstance(choice, ModelChoice) else choice
+    if not isinstance(asked, str) or not asked.strip():
         return Failure(
             ModelError(f"a model is an id, 'id:variant' or a ModelChoice, not {choice!r}")
         )
-    name, _, variant = choice.partition(":")
-    return Success(ModelChoice(name.strip().lower(), variant.strip().lower() or None))
+    return Success(choice if isinstance(choice, ModelChoice) else ModelChoice(choice))
 
 
 def resolve(spec: ModelSpec, choice: ModelChoice) -> Outcome[Model]:
     """The model that a choice asks for. Fails with ModelError that lists what is allowed."""
-    variant = next(
-        (v for v in spec.variants if v.name == (choice.variant or spec.default_variant)), None
-    )
+    wanted = (choice.variant or spec.default_variant).lower()
+    variant = next((v for v in spec.variants if v.name.lower() == wanted), None)
     if variant is None:
         return _unknown(spec, "variant", choice.variant, [v.name for v in spec.variants])
     modality = choice.modality or next(iter(spec.modalities))
@@ -75,7 +67,7 @@ def _sized(
     sizes = {"token_px": token, "window_px": window, "frames": frames}
     # The description tells what was used, a variant's own size too.
     told = {option.name: sizes[name] for name, option in setting.items()}
-    options = MappingProxyType({**options, **told})
+    options = FrozenMap({**options, **told})
     if window % token or window < token:
         return Failure(
             ModelError(
@@ -108,7 +100,7 @@ def _options(spec: ModelSpec, given: Mapping[str, Scalar]) -> Outcome[Mapping[st
         if problem:
             return Failure(ModelError(f"{spec.id}: option {problem}"))
     full = {name: given.get(name, option.default) for name, option in known.items()}
-    return Success(MappingProxyType(full))
+    return Success(FrozenMap(full))
 
 
 def _option_problem(option: Option, value: Scalar) -> str | None:

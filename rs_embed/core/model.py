@@ -7,13 +7,38 @@ variant, modality, options) into a `Model`, the concrete thing that every later 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from rs_embed.core.errors import ModelError
 
 Scalar = str | int | float | bool | None
+Value = TypeVar("Value")
+
+
+class FrozenMap(Mapping[str, Value], Generic[Value]):
+    """A mapping that cannot be changed and, unlike a mapping proxy, can be copied and pickled."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, items: Mapping[str, Value]) -> None:
+        self._items = dict(items)
+
+    def __getitem__(self, key: str) -> Value:
+        return self._items[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __repr__(self) -> str:
+        return repr(self._items)
+
+    def __hash__(self) -> int:
+        return hash(tuple(sorted(self._items.items(), key=lambda item: item[0])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +191,10 @@ class Cadence:
     frames: int = 1
 
 
+ROLES = ("prepare", "build", "encode", "forward", "checkpoint_filter", "check")
+"""What the functions of a family are called."""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """The facts of one model family, and the names of its functions.
@@ -184,18 +213,27 @@ class ModelSpec:
         Ground sampling distance that the model was trained at, metres.
     window_px, token_px : int
         Pixels a side of the square the model sees, and of the cell that one token covers.
-    prepare, encode : str
-        ``"package.module:function"``. ``prepare(windows, model) -> {name: array}`` is pure;
-        ``encode(network, arrays, model) -> Tokens``.
+    module : str or None
+        Where the functions below are found by their names, ``module=__name__`` in the family's
+        file; so is ``KEYS``, the table of published keys (`rs_embed.embedders.keys`). A function
+        can also be named in full, as ``"package.module:function"``, which counts first.
+    prepare : str or None
+        ``prepare(windows, model) -> {name: array}``, pure numpy.
     build : str or None
         ``build(model) -> network``. A torch network is built on the meta device and then filled
         from the weights; where the variant has no weights, the result is used as it is.
+    forward : str or None
+        ``forward(network, **tensors) -> {"grid": (B, h, w, D), "image": (B, D')}`` of what
+        `prepare` gave as tensors; without "image" where the authors define no such vector.
+    encode : str or None
+        ``encode(network, arrays, model) -> Tokens``, for models that do not run on torch.
     checkpoint_filter : str or None
-        ``(state, model) -> state``: published keys to the network's own.
+        ``(state, model) -> state``: published keys to the network's own, where ``KEYS`` is not
+        enough; it gets what ``KEYS`` made.
     check : str or None
         ``(model, frames) -> None``: raises ModelError where the options and the dates of the
         pixels (none, where they have no time) do not go together. Asked before any fetch.
-    tolerated : tuple of (str, str)
+    allowed_key_mismatches : tuple of (str, str)
         (pattern of a key that may be missing or left over, reason).
     cadence : Cadence
     pad : {"mirror", "reflect"}
@@ -225,9 +263,11 @@ class ModelSpec:
     scale_m: float
     window_px: int
     token_px: int
-    prepare: str
-    encode: str
+    module: str | None = None
+    prepare: str | None = None
     build: str | None = None
+    forward: str | None = None
+    encode: str | None = None
     checkpoint_filter: str | None = None
     check: str | None = None
     allowed_key_mismatches: tuple[tuple[str, str], ...] = ()
@@ -251,9 +291,8 @@ class ModelSpec:
 
     @property
     def functions(self) -> tuple[str, ...]:
-        """The names of all functions that run it."""
-        named = (self.prepare, self.encode, self.build, self.checkpoint_filter, self.check)
-        return tuple(name for name in named if name is not None)
+        """The functions that are named in full."""
+        return tuple(name for role in ROLES if (name := getattr(self, role)) is not None)
 
 
 @dataclass(frozen=True)
@@ -263,7 +302,7 @@ class ModelChoice:
     Parameters
     ----------
     id : str
-        A model id or alias.
+        A model id or alias, or ``"id:variant"``. Case and surrounding space do not count.
     variant, modality : str or None
         None takes the family's default.
     options : mapping
@@ -272,6 +311,11 @@ class ModelChoice:
         A local file to load instead of the published one.
     backend : str or None
         Overrides the backend of the call.
+
+    Raises
+    ------
+    ModelError
+        Where options is no mapping, or ``id`` and ``variant`` name different variants.
     """
 
     id: str
@@ -284,9 +328,23 @@ class ModelChoice:
     def __post_init__(self) -> None:
         if not isinstance(self.options, Mapping):
             raise ModelError(f"options is a mapping, such as {{'seed': 1}}, not {self.options!r}")
-        object.__setattr__(self, "options", dict(self.options))
+        object.__setattr__(self, "options", FrozenMap(self.options))
+        self._tidy_names()
         if self.weights is not None:
             object.__setattr__(self, "weights", str(self.weights))
+
+    def _tidy_names(self) -> None:
+        """``ModelChoice("id:variant")`` and ``ModelChoice("id", "variant")`` are the same."""
+        if not isinstance(self.id, str):
+            return
+        name, _, inside = (part.strip().lower() for part in self.id.partition(":"))
+        given = str(self.variant or "").strip().lower()
+        if inside and given and inside != given:
+            raise ModelError(
+                f"ModelChoice({self.id!r}, {self.variant!r}) names two variants; give one of them"
+            )
+        object.__setattr__(self, "id", name)
+        object.__setattr__(self, "variant", given or inside or None)
 
     def __hash__(self) -> int:
         options = tuple(sorted(self.options.items()))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import datetime as dt
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from rs_embed.core.patch import Interval
-from rs_embed.core.plan import RoiPlan
+from rs_embed.core.plan import RoiPlan, midpoint
 from rs_embed.core.windows import fill_indices
 
 WindowReader = Callable[[int, int, int, int], np.ndarray]
@@ -98,3 +99,37 @@ def valid_tokens(pixels: np.ndarray, token_px: int) -> TokenMask:
     blocks = there.reshape(batch, height // token_px, token_px, width // token_px, token_px)
     missing = 1 - np.count_nonzero(finite) / finite.size
     return TokenMask(np.asarray(blocks.any(axis=(2, 4))), missing)
+
+
+def standardise(pixels: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """``(x - mean) / std`` of ``(..., C, H, W)`` by band, computed in float64, as float32."""
+    centre, spread = (np.array(one, dtype=np.float64)[:, None, None] for one in (mean, std))
+    return np.asarray(((pixels - centre) / spread).astype(np.float32))
+
+
+def fill_missing(pixels: np.ndarray, value: float | Sequence[float]) -> np.ndarray:
+    """``(..., C, H, W)`` with a number, or one a band, where a pixel is missing; a copy."""
+    values = np.asarray(value, dtype=pixels.dtype)
+    filler = values[:, None, None] if values.ndim else values
+    return np.where(np.isnan(pixels), filler, pixels)
+
+
+def middles(windows: Windows) -> list[list[dt.date]]:
+    """The middle of each interval of each window; empty lists where there is no time."""
+    return [[midpoint(interval) for interval in intervals] for intervals in windows.intervals]
+
+
+def year_and_day(windows: Windows) -> np.ndarray:
+    """``(B, T, 2)`` float64: year, and day of the year from 1, of the middle of each interval."""
+    days = [[(day.year, day.timetuple().tm_yday) for day in row] for row in middles(windows)]
+    return np.array(days, dtype=np.float64)
+
+
+def months(windows: Windows) -> np.ndarray:
+    """``(B, T)`` int64 month from 0 of the middle of each interval."""
+    return np.array([[day.month - 1 for day in row] for row in middles(windows)], dtype=np.int64)
+
+
+def latlon(windows: Windows) -> np.ndarray:
+    """``(B, 2)`` float32 latitude and longitude of each window's centre, degrees."""
+    return np.asarray(windows.lonlat[:, ::-1].astype(np.float32))

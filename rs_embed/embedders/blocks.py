@@ -1,14 +1,22 @@
-"""Parts that several families of torch models share. Imported inside ``build`` only."""
+"""Parts that several families of torch models share. Imported inside functions only.
+
+The transformer blocks are the project's own: they have the keys and give the numbers of timm's,
+and spare the first embedding of a process the import of timm (torchvision, torch._dynamo, sympy).
+Whole networks (CLIP, ResNet, Swin, DINOv3) stay timm's, imported by the family that needs one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F  # torch's own documentation calls it so
+
+Layer = Callable[..., nn.Module]
 
 
 class Network(nn.Module):
@@ -46,10 +54,163 @@ class Network(nn.Module):
         return self._function(self, *inputs, **named)
 
 
+class Attention(nn.Module):
+    """Multi-head self-attention with one matrix for query, key and value.
+
+    Parameters
+    ----------
+    dim, heads : int
+    qkv_bias, proj_bias : bool
+    head_dim : int, optional
+        Width of a head where it is not ``dim / heads``.
+    qk_norm : callable, optional
+        ``qk_norm(head_dim)`` makes the norms of query and key.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        qkv_bias: bool = True,
+        proj_bias: bool = True,
+        head_dim: int | None = None,
+        qk_norm: Layer | None = None,
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        each = head_dim or dim // heads
+        self.qkv = nn.Linear(dim, 3 * heads * each, bias=qkv_bias)
+        self.q_norm = qk_norm(each) if qk_norm else nn.Identity()
+        self.k_norm = qk_norm(each) if qk_norm else nn.Identity()
+        self.proj = nn.Linear(heads * each, dim, bias=proj_bias)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        rotate: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """``(B, N, D)`` to the same.
+
+        ``mask`` is what torch's attention takes, broadcast to ``(B, heads, N, N)``: bool, true
+        where a token may look, or numbers that are added. ``rotate`` turns query and key,
+        ``(B, heads, N, D / heads)``, by their places.
+        """
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k = self.q_norm(q), self.k_norm(k)
+        if rotate is not None:
+            q, k = rotate(q), rotate(k)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        out: torch.Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
+        return out
+
+
+class Mlp(nn.Module):
+    """Two layers with an activation between, exact GELU unless another is given."""
+
+    def __init__(
+        self, dim: int, hidden: int, *, bias: bool = True, activation: Layer = nn.GELU
+    ) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden, bias=bias)
+        self.act = activation()
+        self.fc2 = nn.Linear(hidden, dim, bias=bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(..., D)`` to the same."""
+        out: torch.Tensor = self.fc2(self.act(self.fc1(x)))
+        return out
+
+
+class SwiGlu(nn.Module):
+    """A gated layer: SiLU of one projection times another (Shazeer 2020, arXiv:2002.05202)."""
+
+    def __init__(self, dim: int, hidden: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.fc1_g = nn.Linear(dim, hidden, bias=bias)
+        self.fc1_x = nn.Linear(dim, hidden, bias=bias)
+        self.fc2 = nn.Linear(hidden, dim, bias=bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(..., D)`` to the same."""
+        out: torch.Tensor = self.fc2(F.silu(self.fc1_g(x)) * self.fc1_x(x))
+        return out
+
+
+class LayerScale(nn.Module):
+    """A learned factor for each feature, key ``gamma``."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(..., D)`` to the same."""
+        return x * self.gamma
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block with timm's keys: norm1, attn, ls1, norm2, mlp, ls2.
+
+    Parameters
+    ----------
+    dim, heads : int
+    norm : callable
+        ``norm(dim)`` makes a norm.
+    mlp : Module, optional
+        In place of an `Mlp` of four times the width.
+    layer_scale : bool
+    options
+        Of `Attention`.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        *,
+        norm: Layer,
+        mlp: nn.Module | None = None,
+        layer_scale: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.norm1 = norm(dim)
+        self.attn = Attention(dim, heads, **options)
+        self.ls1 = LayerScale(dim) if layer_scale else nn.Identity()
+        self.norm2 = norm(dim)
+        self.mlp = mlp or Mlp(dim, 4 * dim)
+        self.ls2 = LayerScale(dim) if layer_scale else nn.Identity()
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        rotate: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ) -> torch.Tensor:
+        """``(B, N, D)`` to the same; ``mask`` and ``rotate`` as in `Attention`."""
+        x = x + self.ls1(self.attn(self.norm1(x), mask, rotate))
+        out: torch.Tensor = x + self.ls2(self.mlp(self.norm2(x)))
+        return out
+
+
+def transformer(
+    dim: int, depth: int, heads: int, *, eps: float, mlp_ratio: float = 4, **options: Any
+) -> nn.ModuleList:
+    """``depth`` blocks with layer norms: exact GELU and biases everywhere unless options say else.
+
+    ``options`` are those of `Block` and `Attention`, but for ``mlp``: what makes one, ``mlp()``.
+    """
+    norm: Any = partial(nn.LayerNorm, eps=eps)
+    make = options.pop("mlp", None) or partial(Mlp, dim, int(dim * mlp_ratio))
+    return nn.ModuleList(Block(dim, heads, norm=norm, mlp=make(), **options) for _ in range(depth))
+
+
 def as_tensor(network: nn.Module, array: np.ndarray) -> torch.Tensor:
     """An array on the device and in the floating-point type of a network's parameters."""
     like = next(network.parameters())
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    tensor = torch.from_numpy(np.ascontiguousarray(array).reshape(array.shape))
     if tensor.is_floating_point():
         return tensor.to(device=like.device, dtype=like.dtype, non_blocking=True)
     return tensor.to(device=like.device, non_blocking=True)
@@ -61,22 +222,59 @@ def as_array(tensor: torch.Tensor) -> np.ndarray:
     return array
 
 
-def transformer(dim: int, depth: int, heads: int, *, eps: float, mlp_ratio: float = 4) -> Any:
-    """A ModuleList of timm's pre-norm blocks: exact GELU, biases everywhere, no layer scale."""
-    from timm.models.vision_transformer import Block
-
-    norm: Any = partial(nn.LayerNorm, eps=eps)
-    return nn.ModuleList(
-        Block(dim, heads, mlp_ratio=mlp_ratio, qkv_bias=True, norm_layer=norm) for _ in range(depth)
-    )
-
-
-def sincos(width: int, positions: torch.Tensor) -> torch.Tensor:
+def sincos(
+    width: int,
+    positions: torch.Tensor,
+    *,
+    base: float = 10000.0,
+    order: Literal["sin cos", "cos sin", "interleaved"] = "sin cos",
+) -> torch.Tensor:
     """Sine and cosine code ``(..., width)`` of positions ``(...)``, in their own dtype.
 
-    All sines, then all cosines, of the position times 10000^(-k / (width / 2)).
+    Of the position times ``base ** (-k / (width / 2))``: all sines, then all cosines; the other
+    way round; or sine, cosine, sine, cosine.
     """
     half = width // 2
     steps = torch.arange(half, dtype=positions.dtype, device=positions.device) / half
-    angles = positions[..., None] * (1.0 / 10000**steps)
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+    angles = positions[..., None] * (1.0 / base**steps)
+    sine, cosine = angles.sin(), angles.cos()
+    if order == "interleaved":
+        return torch.stack([sine, cosine], dim=-1).flatten(-2)
+    return torch.cat([sine, cosine] if order == "sin cos" else [cosine, sine], dim=-1)
+
+
+def sincos_2d(
+    width: int, rows: torch.Tensor, cols: torch.Tensor, *, first: Literal["row", "column"]
+) -> torch.Tensor:
+    """The code ``(h, w, width)`` of places on a grid: half of the width for each axis.
+
+    Masked autoencoders (He et al. 2021) put the column first.
+    """
+    along = sincos(width // 2, cols).expand(len(rows), -1, -1)
+    down = sincos(width // 2, rows)[:, None].expand(-1, len(cols), -1)
+    return torch.cat([down, along] if first == "row" else [along, down], dim=-1)
+
+
+def resample_positions(
+    table: torch.Tensor,
+    rows: int,
+    cols: int,
+    *,
+    prefix: int = 1,
+    mode: str = "bicubic",
+    antialias: bool = False,
+    align_corners: bool = False,
+) -> torch.Tensor:
+    """A square table of positions ``(1, prefix + n * n, D)`` for another grid.
+
+    The first ``prefix`` rows, of class and register tokens, stay as they are. A table that fits
+    comes back as it is.
+    """
+    side = round((table.shape[1] - prefix) ** 0.5)
+    if (rows, cols) == (side, side):
+        return table
+    grid = table[:, prefix:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    grid = F.interpolate(
+        grid, (rows, cols), mode=mode, antialias=antialias, align_corners=align_corners
+    )
+    return torch.cat([table[:, :prefix], grid.flatten(2).transpose(1, 2)], dim=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,12 +14,14 @@ from rs_embed.core.choice import parse_choice, resolve
 from rs_embed.core.errors import ModelError
 from rs_embed.core.model import Model, ModelChoice, ModelSpec
 from rs_embed.core.result import Outcome
-from rs_embed.embedders.families import galileo, gse_annual, mosaiks, prithvi, remoteclip
+from rs_embed.embedders import families
 from rs_embed.plugins.entry_points import load_entry_points
 from rs_embed.plugins.notices import warn_once
 
 ENTRY_POINTS = "rs_embed.models"
-_BUILT_IN = (galileo.SPEC, gse_annual.SPEC, mosaiks.SPEC, prithvi.SPEC, remoteclip.SPEC)
+_BUILT_IN: tuple[ModelSpec, ...] = tuple(
+    importlib.import_module(f"{families.__name__}.{name}").SPEC for name in families.FAMILIES
+)
 _REGISTERED: dict[str, ModelSpec] = {spec.id: spec for spec in _BUILT_IN}
 _PLUGGED = False
 _PLUGGING = threading.RLock()
@@ -79,6 +82,8 @@ def _problem(spec: ModelSpec) -> str | None:
         return "a variant has no features (dim)"
     if spec.token_px < 1 or spec.window_px < 1 or spec.window_px % spec.token_px:
         return f"window_px {spec.window_px} is no multiple of token_px {spec.token_px}"
+    if spec.module is None and (spec.prepare is None or not (spec.encode or spec.forward)):
+        return "it names neither module= nor its functions prepare and encode (or forward) in full"
     for name in spec.functions:
         if not re.fullmatch(r"\w+(\.\w+)*:\w+", name):
             return f"{name!r} does not name a function as 'package.module:function'"

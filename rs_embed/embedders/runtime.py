@@ -15,11 +15,12 @@ from returns.result import Failure, Success
 
 from rs_embed.core import registry
 from rs_embed.core.errors import ModelError, RsEmbedError
-from rs_embed.core.model import Model, ModelSpec, WeightRecord
+from rs_embed.core.model import ROLES, Model, ModelSpec, WeightRecord
 from rs_embed.core.patch import Interval
 from rs_embed.core.prepare import Windows
 from rs_embed.core.result import Outcome, caused
 from rs_embed.core.tokens import Tokens
+from rs_embed.embedders.keys import Keys
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +70,14 @@ def unload_models() -> None:
 
 def check_dates(model: Model, intervals: Sequence[Interval]) -> Outcome[None]:
     """Failure(ModelError) where the family refuses the model's options with these dates."""
-    if model.spec.check is None:
-        return Success(None)
     return _functions(model.spec).bind(lambda _: _checked(model, tuple(intervals)))
 
 
 def _checked(model: Model, intervals: tuple[Interval, ...]) -> Outcome[None]:
+    check = function(model.spec, "check")
     try:
-        attribute(str(model.spec.check))(model, intervals)
+        if check is not None:
+            check(model, intervals)
     except RsEmbedError as error:
         return Failure(error)
     return Success(None)
@@ -84,30 +85,82 @@ def _checked(model: Model, intervals: tuple[Interval, ...]) -> Outcome[None]:
 
 def prepare(model: Model, windows: Windows) -> dict[str, np.ndarray]:
     """What the network takes for a batch of windows: the family's own pure ``prepare``."""
-    arrays: dict[str, np.ndarray] = attribute(model.spec.prepare)(windows, model)
+    arrays: dict[str, np.ndarray] = _needed(model.spec, "prepare")(windows, model)
     return arrays
 
 
 def encode(
     loaded: LoadedModel, arrays: Mapping[str, np.ndarray], model: Model | None = None
 ) -> Tokens:
-    """The tokens of a batch: the family's ``encode``, without gradients."""
+    """The tokens of a batch: the family's ``encode`` or ``forward``, without gradients."""
     chosen = model or loaded.model
-    function = attribute(chosen.spec.encode)
-    if not chosen.spec.device:
-        tokens: Tokens = function(loaded.network, arrays, chosen)
+    own = function(chosen.spec, "encode")
+    if own is not None and not chosen.spec.device:
+        tokens: Tokens = own(loaded.network, arrays, chosen)
         return tokens
     import torch
 
     with torch.inference_mode():
-        tokens = function(loaded.network, arrays, chosen)
-    return tokens
+        if own is not None:
+            tokens = own(loaded.network, arrays, chosen)
+            return tokens
+        from rs_embed.embedders.blocks import as_array
+
+        found = forward(chosen.spec, loaded.network, arrays)
+        image = found.get("image")
+        return Tokens(as_array(found["grid"]), None if image is None else as_array(image))
+
+
+def forward(spec: ModelSpec, network: Any, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The family's ``forward`` on arrays, as tensors of the network's own device and dtype."""
+    from rs_embed.embedders.blocks import as_tensor
+
+    tensors = {name: as_tensor(network, array) for name, array in arrays.items()}
+    found: dict[str, Any] = _needed(spec, "forward")(network, **tensors)
+    return found
+
+
+def function(spec: ModelSpec, role: str) -> Callable[..., Any] | None:
+    """A function of a family, named in full or found in its module; None where it has none."""
+    named = getattr(spec, role)
+    if named is not None:
+        return attribute(named)
+    if spec.module is None:
+        return None
+    found: Callable[..., Any] | None = getattr(importlib.import_module(spec.module), role, None)
+    return found
+
+
+def keys(spec: ModelSpec) -> Keys:
+    """The family's table of published keys; one that changes nothing where it has none."""
+    module = importlib.import_module(spec.module) if spec.module else None
+    return getattr(module, "KEYS", None) or Keys()
+
+
+def own_state(model: Model, state: Mapping[str, Any]) -> dict[str, Any]:
+    """The tensors of a published file under the network's own keys.
+
+    Raises
+    ------
+    RsEmbedError
+        What the family's ``checkpoint_filter`` refuses.
+    """
+    loaded = keys(model.spec).load(state)
+    clean = function(model.spec, "checkpoint_filter")
+    return loaded if clean is None else dict(clean(loaded, model))
 
 
 def attribute(name: str) -> Callable[..., Any]:
     """The function that ``"package.module:function"`` names."""
     module, _, function = name.partition(":")
     found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def _needed(spec: ModelSpec, role: str) -> Callable[..., Any]:
+    found = function(spec, role)
+    if found is None:
+        raise ModelError(f"{spec.id} has no function {role}; its module has to define one")
     return found
 
 
@@ -145,20 +198,25 @@ def _build(model: Model, device: str) -> Outcome[LoadedModel]:
 
 def _functions(spec: ModelSpec) -> Outcome[None]:
     """Failure(ModelError) where a function that the spec names is not there."""
-    for name in spec.functions:
+    for role in ROLES:
+        name = getattr(spec, role) or f"{spec.module}:{role}"
         try:
-            attribute(name)
+            found = function(spec, role)
+            other = role == "forward" and function(spec, "encode") is not None
         except (ImportError, AttributeError) as error:
             text = f"{spec.id} names the function {name!r}, which cannot be had: {error}"
             return Failure(caused(ModelError(text), by=error))
+        if found is None and role in ("prepare", "forward") and not other:
+            text = f"{spec.id} needs a function {role}, and {spec.module} has none of that name"
+            return Failure(ModelError(text))
     return Success(None)
 
 
 def _built(model: Model, device: str) -> Outcome[LoadedModel]:
     spec = model.spec
-    if spec.build is None:
+    build = function(spec, "build")
+    if build is None:
         return Success(LoadedModel(model, None, device, _local(model)))
-    build = attribute(spec.build)
     if not spec.device:
         try:
             return Success(LoadedModel(model, build(model), device, _local(model)))
@@ -177,7 +235,6 @@ def _filled(model: Model, build: Callable[[Model], Any], device: str) -> Outcome
 
     record = model.variant.weights or WeightRecord("")
     spec = model.spec
-    clean = attribute(spec.checkpoint_filter) if spec.checkpoint_filter else _unchanged
     if model.weights is None:
         store.note_licence(record)
 
@@ -185,7 +242,7 @@ def _filled(model: Model, build: Callable[[Model], Any], device: str) -> Outcome
         described = store.provenance(record, path) if model.weights is None else _local(model)
         return (
             weights.read_state(path)
-            .bind(lambda state: _cleaned(clean, state, model))
+            .bind(lambda state: _cleaned(state, model))
             .bind(
                 lambda state: weights.fill(
                     weights.build_on_meta(lambda: build(model)),
@@ -204,16 +261,12 @@ def _filled(model: Model, build: Callable[[Model], Any], device: str) -> Outcome
     return store.locate(record, local=model.weights, model=name).bind(loaded)
 
 
-def _cleaned(clean: Callable[..., Any], state: Any, model: Model) -> Outcome[Any]:
-    """The state as the family's filter leaves it, or its own word on what does not fit."""
+def _cleaned(state: Any, model: Model) -> Outcome[Any]:
+    """The state under the network's own keys, or the family's word on what does not fit."""
     try:
-        return Success(clean(state, model))
+        return Success(own_state(model, state))
     except RsEmbedError as error:
         return Failure(error)
-
-
-def _unchanged(state: Any, model: Model) -> Any:
-    return state
 
 
 def _local(model: Model) -> dict[str, Any]:

@@ -12,8 +12,9 @@ high}`` (and ``seed``, the recipe's name of it where it differs) or ``{name, sha
 null for NaN; ``outputs``, by name ``{shape, mean, std, stride, values}`` with every ``stride``-th
 value of the flat array; ``tolerance`` where it is not the default; ``source`` and ``notes``.
 
-Each family has one adapter here, ``run(case) -> {output: array}``, named by ``ModelSpec.parity``.
-What else an adapter may say, of the layout of published files, is in `rs_embed.parity.checkpoint`.
+One runner serves every family (`rs_embed.parity.runner`): it takes the product's own variant,
+refuses a fixture whose config differs from it, and reads what differs only in words from the
+family's rows (`rs_embed.parity.rows`).
 """
 
 from __future__ import annotations
@@ -23,16 +24,14 @@ from pathlib import Path
 
 import numpy as np
 
-from rs_embed.core.errors import ModelError
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.embedders.catalog import find_spec
 from rs_embed.embedders.runtime import attribute
 from rs_embed.parity.case import Case, Tolerance, read_case
 from rs_embed.parity.checkpoint import write_checkpoint
 from rs_embed.parity.compare import Comparison, compare_outputs
-
-DATA = Path(__file__).parent / "data"
-"""The small fixtures that the package carries."""
+from rs_embed.parity.rows import DATA, rows_of
+from rs_embed.parity.runner import run_rows
 
 __all__ = [
     "DATA",
@@ -98,6 +97,6 @@ def run_case(case: Case) -> dict[str, np.ndarray]:
     """`run` for a fixture that has been read."""
     spec = unwrap_or_raise(find_spec(case.model_id))
     if spec.parity is None:
-        raise ModelError(f"{spec.id} has no parity adapter: its spec names none in parity=")
+        return run_rows(case, spec, rows_of(spec.id, case.path.parent))
     results: dict[str, np.ndarray] = attribute(spec.parity)(case)
     return results

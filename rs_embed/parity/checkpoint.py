@@ -1,23 +1,17 @@
 """Checkpoints laid out as the authors publish them, their numbers made by the recipe.
 
-An adapter may say how its published files differ from the network's own state dict:
-
-``published(entries, model) -> entries``
-    The network's own entries under their published keys (and shapes, where the filter reshapes).
-    Without it the two are the same.
-``left_out(model) -> entries``
-    What a published file holds beside the encoder: decoders, text towers, stored tables.
-``WRAPPER``
-    The top-level key under which the file keeps its state dict, such as ``"model"``.
+The family's ``KEYS`` (`rs_embed.embedders.keys`) say how a published file differs from the
+network's own state dict; here they are read towards the file.
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,16 +19,14 @@ from rs_embed.core.choice import resolve
 from rs_embed.core.errors import ModelError
 from rs_embed.core.model import Model, ModelChoice, ModelSpec
 from rs_embed.core.result import unwrap_or_raise
-from rs_embed.embedders.runtime import attribute
+from rs_embed.embedders.keys import Entry
+from rs_embed.embedders.runtime import function, keys, own_state
 from rs_embed.parity import recipe
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from rs_embed.parity.case import Case
-
-Entry: TypeAlias = tuple[str, tuple[int, ...], str]
-"""(key, shape, name of the dtype)."""
 
 
 def write_checkpoint(
@@ -62,47 +54,44 @@ def write_checkpoint(
 
     if not isinstance(what, tuple):
         if model is None:
-            raise ModelError("a fixture's checkpoint needs model=, the Model of its adapter")
+            raise ModelError("a fixture's checkpoint needs model=, the Model that it is about")
         entries = case_entries(what, model)
     else:
         spec, variant = what
         model = unwrap_or_raise(resolve(spec, ModelChoice(spec.id, variant)))
         entries = published_entries(model)
-    state = recipe_state(entries)
-    wrapper = getattr(adapter(model.spec), "WRAPPER", None)
-    place = Path(path)
-    torch.save({wrapper: state} if wrapper else state, place)
+    names, place = keys(model.spec), Path(path)
+    tree: dict[str, Any] = dict(recipe_state(entries))
+    wrapper = names.wrapper or getattr(_adapter(model.spec), "WRAPPER", None)
+    if wrapper:
+        tree = {wrapper: tree}
+    if names.arguments:
+        tree["args"] = argparse.Namespace(model=model.id)
+    torch.save(tree, place)
     return place
 
 
-def adapter(spec: ModelSpec) -> ModuleType:
-    """The module of a model's parity adapter. ModelError where it has none."""
-    if spec.parity is None:
-        raise ModelError(f"{spec.id} has no parity adapter: its spec names none in parity=")
-    return importlib.import_module(spec.parity.partition(":")[0])
-
-
 def published_entries(model: Model) -> list[Entry]:
-    """What the authors' file of a model holds: every key, shape and dtype."""
-    module = adapter(model.spec)
+    """What the authors' file of a model holds: every key and shape, and some that we ignore."""
     network = _on_meta(model)
     own = [
         (key, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
         for key, tensor in network.state_dict().items()
     ]
-    rename = getattr(module, "published", None)
-    return _once([*(rename(own, model) if rename else own), *_left_out(module, model)])
+    rename = getattr(_adapter(model.spec), "published", None)
+    names = rename(own, model) if rename else keys(model.spec).publish(own)
+    return _once([*names, *_beside(model)])
 
 
 def case_entries(case: Case, model: Model) -> list[Entry]:
-    """The same for a fixture: its own key list, what it says is ignored, what is left out."""
+    """The same for a fixture: its own key list, what it says is ignored, what lies beside."""
     checkpoint = case.data.get("checkpoint")
     ignored = checkpoint.get("ignored", []) if isinstance(checkpoint, dict) else []
     listed = [
         (key, tuple(shape), dtype)
         for key, shape, dtype in [*case.data.get("weights", []), *ignored]
     ]
-    return _once([*listed, *_left_out(adapter(model.spec), model)])
+    return _once([*listed, *_beside(model)])
 
 
 def case_state(case: Case, model: Model) -> dict[str, Tensor]:
@@ -127,26 +116,35 @@ def filled(model: Model, state: dict[str, Tensor]) -> nn.Module:
     from rs_embed.embedders.weights import fill
 
     spec = model.spec
-    clean = attribute(spec.checkpoint_filter) if spec.checkpoint_filter else None
-    own = clean(state, model) if clean else state
     return unwrap_or_raise(
-        fill(_on_meta(model), own, allowed_key_mismatches=spec.allowed_key_mismatches)
+        fill(
+            _on_meta(model),
+            own_state(model, state),
+            allowed_key_mismatches=spec.allowed_key_mismatches,
+        )
     )
 
 
 def _on_meta(model: Model) -> nn.Module:
     from rs_embed.embedders.weights import build_on_meta
 
-    if model.spec.build is None:
-        raise ModelError(f"{model.id} has no network: its spec names no build")
-    build = attribute(model.spec.build)
+    build = function(model.spec, "build")
+    if build is None or not model.spec.device:
+        raise ModelError(f"{model.id} has no network of torch's, so no checkpoint")
     network: nn.Module = build_on_meta(lambda: build(model))
     return network
 
 
-def _left_out(module: ModuleType, model: Model) -> list[Entry]:
-    find: Any = getattr(module, "left_out", None)
-    return list(find(model)) if find else []
+def _beside(model: Model) -> list[Entry]:
+    """Entries that published files hold and the encoder does not read."""
+    find: Any = getattr(_adapter(model.spec), "left_out", None)
+    if find:
+        return list(find(model))
+    return [(key, (1,), "float32") for key in keys(model.spec).beside]
+
+
+def _adapter(spec: ModelSpec) -> ModuleType | None:
+    return importlib.import_module(spec.parity.partition(":")[0]) if spec.parity else None
 
 
 def _once(entries: Iterable[Entry]) -> list[Entry]:

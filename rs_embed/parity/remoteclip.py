@@ -9,8 +9,8 @@ import numpy as np
 from rs_embed.core.model import Model, Scalar
 from rs_embed.core.prepare import Windows
 from rs_embed.embedders.families.remoteclip import SPEC, encode, prepare, published_name
+from rs_embed.embedders.keys import Entry
 from rs_embed.parity.case import Case
-from rs_embed.parity.checkpoint import Entry
 
 # Widths of the text towers published beside the image towers, by width of the projection.
 _TEXT = {512: 512, 768: 768, 1024: 512}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import pickle
 
@@ -15,6 +16,7 @@ from rs_embed.core.model import (
     Variant,
     WeightRecord,
 )
+from rs_embed.embedders.catalog import find_model
 from tests.toys import toy
 
 SPEC = toy(
@@ -73,8 +75,21 @@ def test_a_choice_keeps_what_it_says():
     choice = ModelChoice("Galileo:nano", modality="s2", options={"a": 1}, weights="w", backend="x")
     parsed = parse_choice(choice).unwrap()
     assert parsed == ModelChoice("galileo", "nano", "s2", {"a": 1}, "w", "x")
-    over = parse_choice(ModelChoice("galileo:nano", variant="base")).unwrap()
-    assert over.variant == "base"
+    assert ModelChoice(" Galileo : NANO ") == ModelChoice("galileo", "Nano")
+    assert ModelChoice("galileo:nano", "nano").variant == "nano"
+    with pytest.raises(ModelError, match="names two variants"):
+        ModelChoice("galileo:nano", variant="base")
+
+
+def test_models_and_choices_travel_to_other_processes():
+    options = {"seed": 3}
+    choice = ModelChoice("mosaiks", options=options)
+    for thing in (choice, find_model(choice).unwrap(), find_model("mosaiks").unwrap()):
+        for other in (pickle.loads(pickle.dumps(thing)), copy.deepcopy(thing)):
+            assert other == thing
+            assert hash(other) == hash(thing)
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        choice.options["seed"] = 4
 
 
 def test_choices_are_values():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from rs_embed.core.errors import ModelError
 from rs_embed.embedders.families import prithvi
@@ -34,8 +35,44 @@ def changed(tmp_path: Path, path: Path, **values) -> Path:
 
 def test_another_epsilon_is_seen(monkeypatch) -> None:
     assert passed(IN_64_BITS)
-    monkeypatch.setattr(prithvi, "EPS", 1e-6)
+    build = prithvi.build
+
+    def another(model):
+        network = build(model)
+        for module in network.modules():
+            if isinstance(module, torch.nn.LayerNorm):
+                module.eps = 1e-6
+        return network
+
+    monkeypatch.setattr(prithvi, "build", another)
     assert not passed(IN_64_BITS)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("norm_eps", 1e-6),
+        ("mlp_ratio", 2),
+        ("coords_encoding", ["location", "time"]),
+        ("patch_size", [1, 8, 8]),
+        ("rope", True),
+    ],
+)
+def test_a_config_that_the_row_does_not_let_shrink_is_refused(tmp_path, key, value) -> None:
+    config = {**json.loads(PRITHVI.read_text())["config"], key: value}
+    with pytest.raises(ModelError, match=f"as the catalogue has it: {key}"):
+        run(changed(tmp_path, PRITHVI, config=config))
+
+
+def test_a_case_of_a_published_variant_shrinks_in_nothing(tmp_path) -> None:
+    with pytest.raises(ModelError, match=r"of \S+:tiny_tl .*embed_dim: 64.*depth: 2"):
+        run(changed(tmp_path, PRITHVI, variant="tiny_tl"))
+
+
+def test_an_output_without_a_place_is_an_error(tmp_path) -> None:
+    outputs = {"elsewhere": json.loads(PRITHVI.read_text())["outputs"]["tokens"]}
+    with pytest.raises(ModelError, match="'elsewhere' that no row tells"):
+        run(changed(tmp_path, PRITHVI, outputs=outputs))
 
 
 def test_swapped_bands_are_seen(monkeypatch) -> None:
@@ -119,22 +156,22 @@ def test_what_cannot_be_run_is_an_error(tmp_path) -> None:
         run(changed(tmp_path, PRITHVI, model="prithvy"))
     with pytest.raises(ModelError, match="weights_root="):
         run(changed(tmp_path, PRITHVI, real_weights="none/encoder.pt"))
-    with pytest.raises(ModelError, match="no parity adapter"):
+    with pytest.raises(ModelError, match="is not of mosaiks:512"):
         run(changed(tmp_path, PRITHVI, model="mosaiks"))
 
 
 def test_the_folder_asked_for_is_run_and_told(tmp_path) -> None:
     outputs = json.loads(PREPROCESS.read_text())["outputs"]
     outputs["temporal"]["values"][0] += 1
-    (tmp_path / "right.json").write_text(PREPROCESS.read_text())
-    changed(tmp_path, PREPROCESS, outputs=outputs).rename(tmp_path / "wrong.json")
+    (tmp_path / "right-preprocess.json").write_text(PREPROCESS.read_text())
+    changed(tmp_path, PREPROCESS, outputs=outputs).rename(tmp_path / "wrong-preprocess.json")
     changed(tmp_path, PREPROCESS, model="not_of_this_library").rename(tmp_path / "other.json")
     (tmp_path / "notes.txt").write_text("no fixture")
     done = pytest_on(tmp_path)
     assert done.returncode == 1, done.stdout
     assert "1 failed, 1 passed" in done.stdout
-    assert "wrong (temporal)" in done.stdout
-    assert "right (" in done.stdout
+    assert "wrong-preprocess (temporal)" in done.stdout
+    assert "right-preprocess (" in done.stdout
 
 
 def test_an_empty_folder_is_an_error(tmp_path) -> None:

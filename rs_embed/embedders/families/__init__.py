@@ -1,1 +1,10 @@
-"""One file per model family."""
+"""One file per model family. This is the list of those in the catalogue, one a line, sorted."""
+
+FAMILIES = (
+    "galileo",
+    "gse_annual",
+    "mosaiks",
+    "prithvi",
+    "remoteclip",
+)
+"""Modules of this package that hold a ``SPEC``."""

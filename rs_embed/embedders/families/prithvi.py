@@ -23,16 +23,14 @@ from rs_embed.core.model import (
     WeightRecord,
 )
 from rs_embed.core.patch import Interval
-from rs_embed.core.plan import midpoint
-from rs_embed.core.prepare import Windows
-from rs_embed.core.tokens import Tokens
+from rs_embed.core.prepare import Windows, fill_missing, latlon, standardise, year_and_day
+from rs_embed.embedders.keys import Keys
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from rs_embed.embedders.blocks import Network
 
-EPS = 1e-5  # torch's default; timm's own blocks have 1e-6
 MISSING = 1e-4  # what a missing value becomes after normalisation, in the authors' inference.py
 
 # Mean and standard deviation of reflectance x 10000, from each version's config.json.
@@ -58,10 +56,12 @@ def _variant(
     **facts: Any,
 ) -> Variant:
     dim, depth, heads, token_px = shape
-    mean, std = statistics
-    coords = _TL if name.endswith("_tl") else ()
     config = {
-        "depth": depth, "heads": heads, "coords": coords, "base_px": 224, "mean": mean, "std": std,
+        "img_size": 224, "patch_size": (1, token_px, token_px), "in_chans": 6, "embed_dim": dim,
+        "depth": depth, "num_heads": heads, "mlp_ratio": 4, "norm_eps": 1e-5,
+        "coords_encoding": _TL if name.endswith("_tl") else (),
+        "coords_scale_learn": name.endswith("_tl"),
+        "mean": statistics[0], "std": statistics[1],
     }  # fmt: skip
     version = "1.0" if statistics is _V1 else "2.0"
     weights = WeightRecord(
@@ -148,17 +148,7 @@ SPEC = ModelSpec(
     scale_m=30,
     window_px=224,
     token_px=16,
-    prepare="rs_embed.embedders.families.prithvi:prepare",
-    encode="rs_embed.embedders.families.prithvi:encode",
-    build="rs_embed.embedders.families.prithvi:build",
-    checkpoint_filter="rs_embed.embedders.families.prithvi:checkpoint_filter",
-    check="rs_embed.embedders.families.prithvi:check",
-    allowed_key_mismatches=(
-        ("pos_embed", "a fixed table for the frames of pretraining; computed for those in use"),
-        ("decoder.*", "the decoder of pretraining, not needed to embed"),
-        ("decoder_*", "the same in the first version's older file, whose keys have no prefix"),
-        ("mask_token", "the same: stands for masked patches in pretraining"),
-    ),
+    module=__name__,
     cadence=Cadence("equal", 1),
     options=_OPTIONS,
     pad="reflect",
@@ -174,7 +164,25 @@ SPEC = ModelSpec(
         "https://arxiv.org/abs/2412.02732",
         "https://huggingface.co/ibm-nasa-geospatial",
     ),
-    parity="rs_embed.parity.prithvi:run",
+)
+
+_TABLE = "a fixed table for the frames of pretraining; computed for those in use"
+_DECODER = "the decoder of pretraining, not needed to embed"
+KEYS = Keys(
+    rows=(("encoder.", ""),),  # the first version's older file has no prefix
+    ignored=(
+        ("encoder.pos_embed", _TABLE),
+        ("pos_embed", _TABLE),
+        ("decoder.*", _DECODER),
+        ("decoder_*", _DECODER),
+        ("mask_token", _DECODER),
+    ),
+    beside=(
+        "encoder.pos_embed",
+        "decoder.mask_token",
+        "decoder.decoder_pos_embed",
+        "decoder.decoder_embed.weight",
+    ),
 )
 
 
@@ -195,28 +203,18 @@ def prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:
         no pixel at all: such a frame is left out. All but ``seen`` float32.
     """
     config = model.variant.config
-    mean, std = (
-        np.array(config[name], dtype=np.float64)[:, None, None, None] for name in ("mean", "std")
-    )
-    pixels = windows.pixels.transpose(0, 2, 1, 3, 4)  # (B, C, T, H, W)
-    image = ((pixels - mean) / std).astype(np.float32)
-    arrays: dict[str, np.ndarray] = {"image": image}
-    missing = np.isnan(image)
-    if missing.any():
-        image[missing] = MISSING
-        seen = np.asarray(~missing.all(axis=(1, 3, 4)))
-        # A window without any pixel keeps its frames; its tokens are masked in the end.
-        seen = seen | ~np.any(seen, axis=1, keepdims=True)
-        if not seen.all():
-            arrays["seen"] = seen
+    image = standardise(windows.pixels, config["mean"], config["std"])
+    seen = (~np.isnan(image)).any(axis=(2, 3, 4))
+    arrays = {"image": fill_missing(image, MISSING).swapaxes(1, 2)}
+    # A window without any pixel keeps its frames; its tokens are masked in the end.
+    seen |= ~seen.any(axis=1, keepdims=True)
+    if not seen.all():
+        arrays["seen"] = seen
     used = coordinates(model, dated=all(windows.intervals))
     if "time" in used:
-        days = [[midpoint(frame).timetuple() for frame in frames] for frames in windows.intervals]
-        arrays["temporal"] = np.array(
-            [[(day.tm_year, day.tm_yday) for day in row] for row in days], dtype=np.float32
-        )
+        arrays["temporal"] = year_and_day(windows).astype(np.float32)
     if "location" in used:
-        arrays["location"] = windows.lonlat[:, ::-1].astype(np.float32)
+        arrays["location"] = latlon(windows)
     return arrays
 
 
@@ -229,7 +227,7 @@ def coordinates(model: Model, *, dated: bool = True) -> tuple[str, ...]:
         Where the option asks for a code that the variant was not trained with, or for time where
         the imagery has no dates.
     """
-    asked, known = model.options["coords"], model.variant.config["coords"]
+    asked, known = model.options["coords"], model.variant.config["coords_encoding"]
     if asked == "auto":
         return tuple(name for name in known if dated or name != "time")
     wanted = _TL if asked == "both" else () if asked == "none" else (str(asked),)
@@ -260,20 +258,21 @@ def build(model: Model) -> Network:
     from rs_embed.embedders.blocks import Network, transformer
 
     coordinates(model)  # refuses a code that the variant lacks before anything is loaded
-    config, dim, token = model.variant.config, model.dim, model.token_px
+    config = model.variant.config
+    dim, patch, eps = config["embed_dim"], config["patch_size"], config["norm_eps"]
     parts: dict[str, Any] = {
         "cls_token": nn.Parameter(torch.zeros(1, 1, dim)),
-        "patch_embed": nn.ModuleDict(
-            {"proj": nn.Conv3d(len(model.bands), dim, (1, token, token), (1, token, token))}
+        "patch_embed": nn.ModuleDict({"proj": nn.Conv3d(config["in_chans"], dim, patch, patch)}),
+        "blocks": transformer(
+            dim, config["depth"], config["num_heads"], eps=eps, mlp_ratio=config["mlp_ratio"]
         ),
-        "blocks": transformer(dim, config["depth"], config["heads"], eps=EPS),
-        "norm": nn.LayerNorm(dim, eps=EPS),
+        "norm": nn.LayerNorm(dim, eps=eps),
     }
-    if "time" in config["coords"]:
+    if "time" in config["coords_encoding"]:
         parts["temporal_embed_enc"] = nn.ParameterDict({"scale": torch.ones(1)})
-    if "location" in config["coords"]:
+    if "location" in config["coords_encoding"]:
         parts["location_embed_enc"] = nn.ParameterDict({"scale": torch.ones(1)})
-    return Network(forward, parts, {"base": config["base_px"] // token})
+    return Network(forward, parts, {"base": config["img_size"] // patch[-1]})
 
 
 def forward(
@@ -281,10 +280,9 @@ def forward(
     image: Tensor,
     temporal: Tensor | None = None,
     location: Tensor | None = None,
-    *,
-    hidden: list[Tensor] | None = None,
-) -> Tensor:
-    """The tokens after the final norm.
+    seen: Tensor | None = None,
+) -> dict[str, Tensor]:
+    """``grid`` ``(B, h, w, D)``: the mean over time of the patch tokens after the final norm.
 
     Parameters
     ----------
@@ -294,14 +292,28 @@ def forward(
     temporal, location : Tensor, optional
         ``(B, T, 2)`` year and day of the year; ``(B, 2)`` latitude and longitude. What is None
         adds nothing.
-    hidden : list, optional
-        Gets the tokens after each block, before the norm.
-
-    Returns
-    -------
-    Tensor
-        ``(B, 1 + T * h * w, D)``: the class token, then frame by frame, row by row.
+    seen : Tensor, optional
+        ``(B, T)`` bool: the frames that a window has; None means all.
     """
+    import torch
+
+    if seen is None:
+        return {"grid": _tokens(network, image, temporal, location).mean(dim=1)}
+    grids: list[tuple[Tensor, Tensor]] = []
+    for pattern in torch.unique(seen, dim=0):
+        rows = (seen == pattern).all(dim=1)
+        when = None if temporal is None else temporal[rows][:, pattern]
+        where = None if location is None else location[rows]
+        cells = _tokens(network, image[rows][:, :, pattern], when, where).mean(dim=1)
+        grids.append((rows.nonzero()[:, 0], cells))
+    order = torch.cat([rows for rows, _ in grids]).argsort()
+    return {"grid": torch.cat([cells for _, cells in grids])[order]}
+
+
+def _tokens(
+    network: Any, image: Tensor, temporal: Tensor | None, location: Tensor | None
+) -> Tensor:
+    """The patch tokens ``(B, T, h, w, D)`` after the final norm."""
     import torch
 
     patches = network.patch_embed["proj"](image)  # (B, D, T, h, w)
@@ -318,53 +330,8 @@ def forward(
     x = torch.cat([network.cls_token.expand(len(x), -1, -1), x.flatten(1, 2)], dim=1)
     for block in network.blocks:
         x = block(x)
-        if hidden is not None:
-            hidden.append(x)
-    return network.norm(x)  # type: ignore[no-any-return]
-
-
-def checkpoint_filter(state: dict[str, Tensor], model: Model) -> dict[str, Tensor]:
-    """The published keys without the encoder's prefix; older files of version 1 have none."""
-    return {key.removeprefix("encoder."): value for key, value in state.items()}
-
-
-def encode(network: Any, arrays: dict[str, np.ndarray], model: Model) -> Tokens:
-    """Grid tokens ``(B, h, w, D)``: the mean over time of the patch tokens after the final norm."""
-    seen = arrays.get("seen")
-    if seen is None:
-        return Tokens(_grid(network, arrays, model.token_px))
-    grid: np.ndarray | None = None
-    for pattern in np.unique(seen, axis=0):
-        rows = (seen == pattern).all(axis=1)
-        part = {"image": arrays["image"][rows][:, :, pattern]}
-        if "temporal" in arrays:
-            part["temporal"] = arrays["temporal"][rows][:, pattern]
-        if "location" in arrays:
-            part["location"] = arrays["location"][rows]
-        cells = _grid(network, part, model.token_px)
-        if grid is None:
-            grid = np.empty((len(seen), *cells.shape[1:]), dtype=np.float32)
-        grid[rows] = cells
-    assert grid is not None
-    return Tokens(grid)
-
-
-def grid_per_frame(tokens: Tensor, image_shape: tuple[int, ...], token_px: int) -> Tensor:
-    """The patch tokens ``(B, T, h, w, D)`` of `forward`'s output, the class token left out."""
-    frames, height, width = image_shape[-3:]
-    h, w = height // token_px, width // token_px
-    return tokens[:, 1:].reshape(len(tokens), frames, h, w, -1)
-
-
-def _grid(network: Any, arrays: dict[str, np.ndarray], token_px: int) -> np.ndarray:
-    from rs_embed.embedders.blocks import as_array, as_tensor
-
-    given = [
-        as_tensor(network, arrays[name]) if name in arrays else None
-        for name in ("image", "temporal", "location")
-    ]
-    tokens = network(*given)
-    return as_array(grid_per_frame(tokens, arrays["image"].shape, token_px).mean(dim=1))
+    tokens: Tensor = network.norm(x)
+    return tokens[:, 1:].reshape(len(x), frames, rows, cols, -1)
 
 
 def _code(values: Tensor, like: Tensor) -> Tensor:
