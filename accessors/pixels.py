@@ -92,14 +92,14 @@ class PixelsAccessor:
             For an unknown model, variant, option or device.
         """
         from rs_embed.pipeline.arrays import embed_array
+        from rs_embed.pipeline.options import ArrayOptions, EmbedOptions
 
-        return unwrap_or_raise(
-            embed_array(
-                self._obj, model, output=output, temporal=temporal, bands=bands, units=units,
-                device=device, input_prep=input_prep, overlap=overlap, batch_size=batch_size,
-                progress=progress, time=time, crs=crs,
-            )
+        options = EmbedOptions(
+            output, temporal, device=device, input_prep=input_prep, overlap=overlap,
+            batch_size=batch_size, progress=progress,
         )  # fmt: skip
+        own = ArrayOptions(bands, units, time, crs)
+        return unwrap_or_raise(embed_array(self._obj, model, options, own))
 
     def check(
         self,
@@ -125,13 +125,11 @@ class PixelsAccessor:
             For an unknown model, variant or option.
         """
         from rs_embed.pipeline.arrays import check_array
+        from rs_embed.pipeline.options import ArrayOptions, EmbedOptions
 
-        return unwrap_or_raise(
-            check_array(
-                self._obj, model, output=output, temporal=temporal, bands=bands, units=units,
-                input_prep=input_prep, overlap=overlap, time=time, crs=crs,
-            )
-        )  # fmt: skip
+        options = EmbedOptions(output, temporal, input_prep=input_prep, overlap=overlap)
+        own = ArrayOptions(bands, units, time, crs)
+        return unwrap_or_raise(check_array(self._obj, model, options, own))
 
     def tiles(
         self,
@@ -154,13 +152,11 @@ class PixelsAccessor:
             As `embed` would, before it runs.
         """
         from rs_embed.pipeline.arrays import tiles_of
+        from rs_embed.pipeline.options import ArrayOptions, EmbedOptions
 
-        return unwrap_or_raise(
-            tiles_of(
-                self._obj, model, output=output, temporal=temporal, bands=bands, units=units,
-                input_prep=input_prep, overlap=overlap, time=time, crs=crs,
-            )
-        )  # fmt: skip
+        options = EmbedOptions(output, temporal, input_prep=input_prep, overlap=overlap)
+        own = ArrayOptions(bands, units, time, crs)
+        return unwrap_or_raise(tiles_of(self._obj, model, options, own))
 
     @property
     def grid(self) -> Grid:

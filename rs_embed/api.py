@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rs_embed.core.embedding import Embedding
@@ -14,7 +13,7 @@ from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpe
 if TYPE_CHECKING:
     import xarray
 
-Progress = Callable[[int, int], None]
+    from rs_embed.pipeline.options import Progress
 
 
 def get_embedding(
@@ -67,14 +66,13 @@ def get_embedding(
     ------
     SpecError, ProviderError, ModelError
     """
+    from rs_embed.pipeline.options import EmbedOptions
     from rs_embed.pipeline.rois import embed_rois
 
-    outcomes = embed_rois(
-        model, [spatial], temporal, sensor=sensor, output=output, backend=backend, device=device,
-        source=source, input_prep=input_prep, overlap=overlap, batch_size=batch_size,
-        progress=progress,
-    )  # fmt: skip
-    return unwrap_or_raise(unwrap_or_raise(outcomes)[0])
+    options = EmbedOptions(
+        output, temporal, sensor, backend, source, device, input_prep, overlap, batch_size, progress
+    )
+    return unwrap_or_raise(unwrap_or_raise(embed_rois(model, [spatial], options))[0])
 
 
 def get_embeddings_batch(
@@ -108,14 +106,13 @@ def get_embeddings_batch(
     SpecError, ProviderError, ModelError
         The message names the ROI that failed by index and place.
     """
+    from rs_embed.pipeline.options import EmbedOptions
     from rs_embed.pipeline.rois import embed_rois, with_roi_context
 
-    outcomes = embed_rois(
-        model, spatials, temporal, sensor=sensor, output=output, backend=backend, device=device,
-        source=source, input_prep=input_prep, overlap=overlap, batch_size=batch_size,
-        progress=progress,
-    )  # fmt: skip
-    each = unwrap_or_raise(outcomes)
+    options = EmbedOptions(
+        output, temporal, sensor, backend, source, device, input_prep, overlap, batch_size, progress
+    )
+    each = unwrap_or_raise(embed_rois(model, spatials, options))
     return [unwrap_or_raise(with_roi_context(i, spatials[i], one)) for i, one in enumerate(each)]
 
 
@@ -318,7 +315,7 @@ def load_model(model: str | ModelChoice, *, device: str = "auto") -> Any:
 
     Returns
     -------
-    rs_embed.embedders.runtime.Loaded
+    rs_embed.embedders.runtime.LoadedModel
         ``.network`` is the torch module (the filters, for mosaiks); ``.prepare(windows)`` maps
         `rs_embed.core.prepare.Windows` to the arrays it takes, ``.encode(arrays)`` gives tokens;
         ``.model`` tells bands, units and sizes; ``.device``.

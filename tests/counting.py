@@ -18,6 +18,7 @@ from rs_embed.core.plan import FetchPlan, SourceInfo
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import SensorSpec
 from rs_embed.core.tokens import Tokens
+from rs_embed.providers.base import Provider
 from rs_embed.providers.memory import MemoryProvider
 from tests import toys
 
@@ -47,7 +48,7 @@ def build(model: Model) -> str:
 
 
 @dataclass
-class CountingProvider:
+class CountingProvider(Provider):
     """The memory source; every fetch is counted, and some may fail."""
 
     name: str = "counting"

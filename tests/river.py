@@ -17,6 +17,7 @@ from rs_embed.embedders.runtime import load
 from rs_embed.pipeline import encode_inputs, fetch, plan, tiled_input
 from rs_embed.pipeline.assemble import assemble_embedding
 from rs_embed.plugins.notices import forget
+from rs_embed.providers.base import Provider
 from rs_embed.providers.memory import MemoryProvider
 from tests.toys import toy
 
@@ -51,7 +52,7 @@ def model_of(spec=TOY, **options):
 
 
 @dataclasses.dataclass
-class Ended:
+class Ended(Provider):
     """The memory provider with an end: pixels beyond a grid, or inside holes, do not exist."""
 
     grid: object

@@ -155,7 +155,7 @@ def test_stand_in_and_names_in_order():
     standing = array.assign_coords(band=["B2", "B3", "B4", "B8A", "B11", "B12"])
     found = standing.rsembed.embed("mosaiks", bands={"B8": "B8A"})
     same(found, array.rsembed.embed("mosaiks"), 0)
-    assert meta_of(found)["substitutes"] == {"B8": "B8A"}
+    assert meta_of(found)["input"]["substitutes"] == {"B8": "B8A"}
     assert meta_of(found)["input"]["bands"] == ["B2", "B3", "B4", "B8A", "B11", "B12"]
     nameless = array.drop_vars("band")
     same(nameless.rsembed.embed("mosaiks", bands=S2), array.rsembed.embed("mosaiks"), 0)
@@ -318,7 +318,7 @@ def test_degrees_are_warped_and_told():
     found = array.rsembed.embed("mosaiks")
     assert found.rio.crs.to_epsg() == 32631
     assert found.rio.resolution() == (80, -80)
-    assert meta_of(found)["warped_from"] == "EPSG:4326"
+    assert meta_of(found)["input"]["warped_from"] == "EPSG:4326"
     west, _, _, north = found.rio.transform_bounds("EPSG:4326")
     assert west == pytest.approx(2.0, abs=1e-3)
     assert north == pytest.approx(41.5, abs=1e-3)
@@ -329,7 +329,7 @@ def test_finer_pixels_are_averaged_and_told():
     coarse = array.coarsen(y=2, x=2).mean().drop_vars("spatial_ref").rio.write_crs(32631)
     found = array.rsembed.embed("accessor_20m")
     same(found, coarse.rio.write_transform().rsembed.embed("accessor_20m"))
-    assert meta_of(found)["area_averaged"] == 2
+    assert meta_of(found)["input"]["area_averaged"] == 2
     assert found.rio.resolution() == (160, -160)
 
 

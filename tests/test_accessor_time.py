@@ -93,7 +93,7 @@ def test_composite_is_the_median(series):
     xr.testing.assert_allclose(found, wanted)
     assert found.dims == ("feature", "y", "x")
     assert meta_of(found)["input_time"] == "2022-07-03"
-    assert meta_of(found)["dates"] == 3
+    assert meta_of(found)["input"]["scenes"] == [3]
 
 
 def test_months_are_binned(series):
@@ -103,7 +103,7 @@ def test_months_are_binned(series):
         ["2022-06-03", "2022-07-01"], ["2022-07-01", "2022-08-01"], ["2022-08-01", "2022-08-02"],
     ]  # fmt: skip
     assert meta_of(found)["empty_intervals"] == 1
-    assert meta_of(found)["dates"] == 3
+    assert sum(meta_of(found)["input"]["scenes"]) == 3
 
 
 def test_a_bin_without_a_valid_pixel_is_empty(series):

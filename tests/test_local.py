@@ -30,8 +30,9 @@ from rs_embed.core.grid import Grid
 from rs_embed.core.model import InputSpec
 from rs_embed.core.plan import FetchPlan
 from rs_embed.core.result import unwrap_or_raise
+from rs_embed.core.times import composite
 from rs_embed.plugins.notices import forget
-from rs_embed.providers.local import composite, local_provider, open_path, sample_provider
+from rs_embed.providers.local import local_provider, open_path, sample_provider
 from rs_embed.raster import read_xarray
 
 SCENE = Path(str(files("rs_embed.data"))) / "patagonia_s2_6band.tif"
@@ -300,7 +301,7 @@ class TestDates:
         dates = rng.normal(size=(count, 2, 30, 30)).astype("f4")
         dates[rng.random(dates.shape) < 0.4] = np.nan
         dates[:, :, 0, 0] = np.nan
-        ours = composite(dates, "median")
+        (ours,) = composite(dates, [range(count)], "median")
         valid = np.isfinite(dates).any(axis=0)
         assert np.array_equal(np.isnan(ours), ~valid)
         np.testing.assert_allclose(ours[valid], np.nanmedian(dates[:, valid], axis=0), rtol=1e-6)

@@ -25,6 +25,7 @@ from rs_embed import (
     get_embedding,
     register_provider,
 )
+from rs_embed.core.crs import project
 from rs_embed.core.embedding import META_ATTR
 from rs_embed.core.jsonable import to_jsonable
 from rs_embed.core.model import Cadence
@@ -77,6 +78,13 @@ def array(side=64, step=10.0, crs="EPSG:32631", units="reflectance", bands=BANDS
     return da.rio.write_crs(crs)
 
 
+def inside(da):
+    """The square of 32 pixels in the middle of an array."""
+    x, y = (float(da[name].mean()) for name in ("x", "y"))
+    lon, lat = project(x, y, "EPSG:32631", "EPSG:4326")
+    return PointBuffer(float(lon), float(lat), 160)
+
+
 def embedded(da, model="toy", **keywords):
     """The meta of one embedding by the accessor."""
     return json.loads(da.rsembed.embed(model, **keywords).attrs[META_ATTR])
@@ -114,10 +122,10 @@ FIELDS = {
     ],
     "bands": [(of, list(BANDS))],
     "input": [
-        (of, {"seed": 0}),
+        (of, {"bands": list(BANDS), "units": ["reflectance"] * 3, "seed": 0}),
         (
-            lambda: embedded(array(), bands={"B2": "B3"}),
-            {"bands": ["B4", "B3", "B3"], "units": ["reflectance"] * 3},
+            lambda: embedded(array()),
+            {"bands": list(BANDS), "units": ["reflectance"] * 3, "scenes": [1]},
         ),
     ],
     "temporal": [
@@ -142,7 +150,6 @@ FIELDS = {
         (of, 0),
         (lambda: embedded(series(), "toy_monthly", temporal=SUMMER), 2),
     ],
-    "dates": [(lambda: embedded(series(), "toy_monthly", temporal=SUMMER), 2)],
     "crs": [(of, "EPSG:32631")],
     "bounds": [(of, [600_000.0, 5_799_360.0, 600_640.0, 5_800_000.0])],
     "scale_m": [(of, 10.0), (lambda: of("toy_30m", at(side_px=96)), 30.0)],
@@ -208,10 +215,27 @@ FIELDS = {
     ],
     "plan": [(lambda: len(of()["plan"]), 64)],
     "rs_embed_version": [(of, rs_embed.__version__)],
+}  # fmt: skip
+# What ``meta["input"]`` says, of an array and of a source that reads one alike.
+INPUT = {
+    "scenes": [
+        (lambda: embedded(array()), [1]),
+        (lambda: embedded(series(), "toy_monthly", temporal=SUMMER), [0, 2, 0]),
+    ],
+    "dates": [
+        (
+            lambda: embedded(series(), "toy_monthly", temporal=SUMMER),
+            [[], ["2022-07-03", "2022-07-20"], []],
+        ),
+    ],
+    "south_up": [(lambda: embedded(array(south_up=True)), True)],
     "area_averaged": [(lambda: embedded(array(128, 5.0)), 2)],
     "resampled": [(lambda: embedded(array(step=9.0)), "nearest, 9 m to 10 m")],
     "resolution": [
-        (lambda: "more than twice coarser" in embedded(array(step=25.0))["resolution"], True)
+        (
+            lambda: "more than twice coarser" in embedded(array(step=25.0))["input"]["resolution"],
+            True,
+        )
     ],
     "warped_from": [(lambda: embedded(array(step=1e-4, crs="EPSG:4326")), "EPSG:4326")],
     "substitutes": [(lambda: embedded(array(), bands={"B2": "B3"}), {"B2": "B3"})],
@@ -226,15 +250,15 @@ FIELDS = {
     "units_by_baseline": [(lambda: embedded(_of_baseline()), ["s2_dn_offset1000"])],
     "ignored_variables": [(lambda: embedded(_with_a_score(), units="reflectance"), ["score"])],
     "coordinates": [(lambda: embedded(_of_corners()), "corners")],
-    "transform_ignored": [(lambda: "transform" in embedded(_stale())["transform_ignored"], True)],
+    "transform_ignored": [
+        (lambda: "transform" in embedded(_stale())["input"]["transform_ignored"], True)
+    ],
 }  # fmt: skip
 # Present in every embedding of a place.
 ALWAYS = {
     name for name in FIELDS
     if name not in {
-        "dates", "resampled_grid", "south_up", "model_scale_m", "notes", "area_averaged",
-        "resampled", "resolution", "warped_from", "substitutes", "units_assumed",
-        "ignored_variables", "transform_ignored", "coordinates", "units_by_baseline",
+        "resampled_grid", "south_up", "model_scale_m", "notes",
     }
 }  # fmt: skip
 
@@ -274,6 +298,25 @@ def test_a_field_says_what_happened(field, how, says):
     assert (found[field] if isinstance(found, dict) else found) == says
 
 
+@pytest.mark.parametrize(
+    ("field", "how", "says"),
+    [(field, how, says) for field, cases in INPUT.items() for how, says in cases],
+    ids=[f"{field}-{i}" for field, cases in INPUT.items() for i in range(len(cases))],
+)
+def test_a_field_of_the_input_says_what_happened(field, how, says):
+    found = how()
+    assert (found["input"][field] if isinstance(found, dict) else found) == says
+
+
+def test_an_array_and_a_source_that_reads_it_say_the_same_of_the_input():
+    """The same notes in the same place, whichever door the pixels came through."""
+    for da in (array(128, south_up=True), _of_corners(), _stale(), array(128, 5.0)):
+        by_array = embedded(da)
+        by_source = of(backend="local", source=da, temporal=None, spatial=inside(da))
+        assert by_source["input"] == by_array["input"]
+        assert set(by_source) == set(by_array) == ALWAYS
+
+
 def test_every_field_of_an_embedding_is_in_the_table():
     assert set(of()) == ALWAYS
     for found in (
@@ -286,6 +329,7 @@ def test_every_field_of_an_embedding_is_in_the_table():
         embedded(_with_a_score(), units="reflectance"),
     ):
         assert set(found) <= set(FIELDS)
+        assert set(found["input"]) <= {"bands", "units", "seed"} | set(INPUT)
 
 
 def test_the_documentation_names_every_field_and_no_other():
@@ -293,7 +337,7 @@ def test_the_documentation_names_every_field_and_no_other():
     section = text.split("## What `meta` says", 1)[1].split("\n## ", 1)[0]
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     documented = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
-    assert documented == set(FIELDS)
+    assert documented == set(FIELDS) | set(INPUT)
 
 
 # --- strict JSON --------------------------------------------------------------------------------
@@ -329,7 +373,7 @@ def test_meta_is_strict_json_whatever_a_source_says():
 
 
 def test_every_meta_here_is_strict_json():
-    for cases in FIELDS.values():
+    for cases in [*FIELDS.values(), *INPUT.values()]:
         for how, _ in cases:
             found = how()
             assert json.loads(json.dumps(found, allow_nan=False)) == found

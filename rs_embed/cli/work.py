@@ -17,6 +17,7 @@ from rs_embed.embedders.catalog import find_model, find_spec
 
 if TYPE_CHECKING:
     from rs_embed.pipeline.array_report import ArrayReport
+    from rs_embed.pipeline.options import ArrayOptions, EmbedOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def check_raster(raster: Path, request: CliArgs) -> ArrayReport:
     from rs_embed.providers.files import open_path
 
     with unwrap_or_raise(open_path(raster)) as opened:
-        return unwrap_or_raise(check_array(opened, _choice(request), **_keywords(request)))
+        return unwrap_or_raise(check_array(opened, _choice(request), *_options(request)))
 
 
 def verify_model(model: str, fixtures: Path | None) -> bool:
@@ -174,11 +175,8 @@ def _raster(
 
     with unwrap_or_raise(open_path(path)) as opened:
         array = unwrap_or_raise(
-            embed_array(
-                opened, choice, **_keywords(request),
-                device=device, batch_size=batch_size, progress=report,
-            )
-        )  # fmt: skip
+            embed_array(opened, choice, *_options(request, device, batch_size, report))
+        )
     unwrap_or_raise(save(array, out))
     return tuple(array.shape)
 
@@ -209,18 +207,21 @@ def _place(
     )
 
 
-def _keywords(request: CliArgs) -> dict[str, Any]:
+def _options(
+    request: CliArgs,
+    device: str = "auto",
+    batch_size: int | None = None,
+    report: console.Report | None = None,
+) -> tuple[EmbedOptions, ArrayOptions]:
     """The request as ``embed_array`` and ``check_array`` take it."""
-    return {
-        "output": _output(request),
-        "temporal": _temporal(request),
-        "bands": _bands(request.bands),
-        "units": request.units,
-        "input_prep": request.input_prep,
-        "overlap": request.overlap,
-        "time": request.time,
-        "crs": request.crs,
-    }
+    from rs_embed.pipeline.options import ArrayOptions, EmbedOptions
+
+    options = EmbedOptions(
+        _output(request), _temporal(request), device=device, input_prep=request.input_prep,
+        overlap=request.overlap, batch_size=batch_size, progress=report,
+    )  # fmt: skip
+    bands = _bands(request.bands)
+    return options, ArrayOptions(bands, request.units, request.time, request.crs)
 
 
 def _output(request: CliArgs) -> OutputSpec:

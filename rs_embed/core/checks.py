@@ -4,74 +4,80 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
 from returns.result import Failure
 
 from rs_embed.core.units import check_units
 
-if TYPE_CHECKING:
-    from rs_embed.core.specs import BBox, OutputSpec, PointBuffer, SensorSpec, TemporalSpec
-
 # The ISO forms of a date that Python reads besides this one (2022-W01-1) are not accepted.
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+# The words that a choice of imagery allows.
+_WORDS: dict[str, tuple[str | None, ...]] = {
+    "composite": ("median", "mosaic"),
+    "cloud_mask": ("none", "scl", "cloud_score_plus"),
+    "resampling": ("nearest", "bilinear"),
+    "orbit": (None, "ASCENDING", "DESCENDING"),
+    "fetch": ("native", "server"),
+}
 _HALF_WAY_ROUND_M = 20_000_000
 _LARGEST = 1e300  # beyond it, arithmetic overflows
 
 
-def bbox_problem(box: BBox) -> str | None:
+def bbox_problem(
+    minlon: float, minlat: float, maxlon: float, maxlat: float, crs: object
+) -> str | None:
     """What is wrong with a box, or None."""
-    problem = _crs_problem(box.crs) or _not_finite(
-        minlon=box.minlon, minlat=box.minlat, maxlon=box.maxlon, maxlat=box.maxlat
+    problem = _crs_problem(crs) or _not_finite(
+        minlon=minlon, minlat=minlat, maxlon=maxlon, maxlat=maxlat
     )
     problem = problem or _range_problem(
-        {"minlon": box.minlon, "maxlon": box.maxlon}, {"minlat": box.minlat, "maxlat": box.maxlat}
+        {"minlon": minlon, "maxlon": maxlon}, {"minlat": minlat, "maxlat": maxlat}
     )
     if problem:
         return problem
-    if box.minlon == box.maxlon or box.minlat == box.maxlat:
+    if minlon == maxlon or minlat == maxlat:
         return (
-            f"the box {box.minlon}, {box.minlat}, {box.maxlon}, {box.maxlat} is empty; "
+            f"the box {minlon}, {minlat}, {maxlon}, {maxlat} is empty; "
             "give minlon < maxlon and minlat < maxlat, or a PointBuffer for a point"
         )
-    if box.minlon > box.maxlon:
+    if minlon > maxlon:
         return (
-            f"minlon {box.minlon} must be < maxlon {box.maxlon}; swap them, "
+            f"minlon {minlon} must be < maxlon {maxlon}; swap them, "
             "or split a box that crosses the antimeridian into two at 180"
         )
-    if box.minlat > box.maxlat:
-        return f"minlat {box.minlat} must be < maxlat {box.maxlat}; swap them"
+    if minlat > maxlat:
+        return f"minlat {minlat} must be < maxlat {maxlat}; swap them"
     return None
 
 
-def point_problem(point: PointBuffer) -> str | None:
+def point_problem(lon: float, lat: float, buffer_m: float, crs: object) -> str | None:
     """What is wrong with a point and its buffer, or None."""
     problem = (
-        _crs_problem(point.crs)
-        or _not_finite(lon=point.lon, lat=point.lat)
-        or _range_problem({"lon": point.lon}, {"lat": point.lat})
-        or _not_positive_metres("buffer_m", point.buffer_m)
+        _crs_problem(crs)
+        or _not_finite(lon=lon, lat=lat)
+        or _range_problem({"lon": lon}, {"lat": lat})
+        or _not_positive_metres("buffer_m", buffer_m)
     )
-    if not problem and point.buffer_m > _HALF_WAY_ROUND_M:
-        return f"buffer_m {point.buffer_m} m reaches round the Earth; give metres, half of a side"
+    if not problem and buffer_m > _HALF_WAY_ROUND_M:
+        return f"buffer_m {buffer_m} m reaches round the Earth; give metres, half of a side"
     return problem
 
 
-def temporal_problem(spec: TemporalSpec) -> str | None:
+def temporal_problem(mode: object, year: object, start: object, end: object) -> str | None:
     """What is wrong with a year or a range of dates, or None."""
-    year: object = spec.year
-    problem = _choice_problem("mode", spec.mode, ("year", "range"))
+    problem = _choice_problem("mode", mode, ("year", "range"))
     if problem:
         return problem
-    if spec.mode == "year":
+    if mode == "year":
         if not isinstance(year, int) or isinstance(year, bool) or not 1 <= year <= 9998:
             return f"year must be a whole number such as 2022, not {_short(year)}"
-        if spec.start is not None or spec.end is not None:
+        if start is not None or end is not None:
             return "mode 'year' takes no start or end; use TemporalSpec.range(start, end)"
         return None
     if year is not None:
         return "mode 'range' takes no year; use TemporalSpec.year(2022)"
-    return _dates_problem(spec.start, spec.end)
+    return _dates_problem(start, end)
 
 
 def _dates_problem(start: object, end: object) -> str | None:
@@ -91,29 +97,40 @@ def _dates_problem(start: object, end: object) -> str | None:
     return None
 
 
-def sensor_problem(spec: SensorSpec) -> str | None:
+def sensor_problem(
+    *,
+    collection: object,
+    bands: object,
+    scale_m: object,
+    cloudy_pct: object,
+    fill_value: object,
+    cloud_threshold: object,
+    check_save_dir: object,
+    units: object,
+    switches: Mapping[str, object],
+    words: Mapping[str, object],
+) -> str | None:
     """What is wrong with a choice of imagery, or None."""
-    if not isinstance(spec.collection, str) or not spec.collection.strip():
+    if not isinstance(collection, str) or not collection.strip():
         return (
             "collection must name a collection, such as 'COPERNICUS/S2_SR_HARMONIZED', "
-            f"not {spec.collection!r}"
+            f"not {collection!r}"
         )
     return (
-        _bands_problem(spec.bands)
-        or _not_positive_metres("scale_m", spec.scale_m)
-        or _not_between("cloudy_pct", spec.cloudy_pct, 0, 100)
-        or _fill_problem(spec.fill_value)
-        or _not_between("cloud_threshold", spec.cloud_threshold, 0, 1)
-        or _choice_problem("composite", spec.composite, ("median", "mosaic"))
-        or _choice_problem("cloud_mask", spec.cloud_mask, ("none", "scl", "cloud_score_plus"))
-        or _choice_problem("resampling", spec.resampling, ("nearest", "bilinear"))
-        or _choice_problem("orbit", spec.orbit, (None, "ASCENDING", "DESCENDING"))
-        or _choice_problem("fetch", spec.fetch, ("native", "server"))
-        or _not_bool("check_input", spec.check_input)
-        or _not_bool("check_raise", spec.check_raise)
-        or _folder_problem(spec.check_save_dir)
-        or _units_problem(spec.units)
+        _bands_problem(bands)
+        or _not_positive_metres("scale_m", scale_m)
+        or _not_between("cloudy_pct", cloudy_pct, 0, 100)
+        or _fill_problem(fill_value)
+        or _not_between("cloud_threshold", cloud_threshold, 0, 1)
+        or _first(_choice_problem(name, words[name], _WORDS[name]) for name in _WORDS)
+        or _first(_not_bool(name, value) for name, value in switches.items())
+        or _folder_problem(check_save_dir)
+        or _units_problem(units)
     )
+
+
+def _first(problems: Iterable[str | None]) -> str | None:
+    return next((problem for problem in problems if problem), None)
 
 
 def _bands_problem(bands: object) -> str | None:
@@ -159,13 +176,15 @@ def _units_problem(units: object) -> str | None:
     return str(found.failure()) if isinstance(found, Failure) else None
 
 
-def output_problem(spec: OutputSpec) -> str | None:
+def output_problem(
+    mode: object, pooling: object, grid_orientation: object, scale_m: object
+) -> str | None:
     """What is wrong with a wished output, or None."""
     return (
-        _choice_problem("mode", spec.mode, ("grid", "pooled"))
-        or _choice_problem("pooling", spec.pooling, ("mean", "max", "model"))
-        or _choice_problem("grid_orientation", spec.grid_orientation, ("north_up", "native"))
-        or _not_positive_metres("scale_m", spec.scale_m)
+        _choice_problem("mode", mode, ("grid", "pooled"))
+        or _choice_problem("pooling", pooling, ("mean", "max", "model"))
+        or _choice_problem("grid_orientation", grid_orientation, ("north_up", "native"))
+        or _not_positive_metres("scale_m", scale_m)
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from rs_embed.core.units import convert
 
 Interval = tuple[str, str]
 """A half-open window of dates, ``("YYYY-MM-DD", "YYYY-MM-DD")``."""
+
+ReadWindow = Callable[[int, int, int, int], np.ndarray]
+"""``read(row, column, height, width)``: ``(T, C, height, width)`` of a part of a grid."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Patch:
         Units of each band; see `rs_embed.core.units`.
     grid : Grid
         Where the pixels are; north-up.
-    frames : tuple of Frame
+    intervals : tuple of Interval
         The dates of each T; empty where the source has no time.
     meta : mapping
         What the source says of itself: scenes, dates, filters.
@@ -49,15 +52,42 @@ class Patch:
             raise ValueError(f"a series of {self.data.shape[0]} dates has no single (C, H, W)")
         return np.asarray(self.data[0])
 
-    def valid(self) -> np.ndarray:
-        """``(H, W)`` bool: whether any band of any date is there."""
-        return np.asarray(np.isfinite(self.data).any(axis=(0, 1)))
+    def reader(self) -> PatchReader:
+        """The patch as pixels that are read window by window."""
 
-    def select(self, indices: Sequence[int], units: Sequence[str]) -> Patch:
-        """The bands at ``indices``, in that order and in those units, which must be convertible."""
-        data = in_units(self.data, self.units, indices, units)
-        bands = tuple(self.bands[i] for i in indices)
-        return replace(self, data=data, bands=bands, units=tuple(units))
+        def read(row: int, col: int, height: int, width: int) -> np.ndarray:
+            return self.data[..., row : row + height, col : col + width]
+
+        return PatchReader(
+            lambda: read, self.bands, self.units, self.grid, self.intervals, self.meta
+        )
+
+
+@dataclass(frozen=True)
+class PatchReader:
+    """The pixels of a plan, read window by window; a `Patch` is all of them at once.
+
+    Parameters
+    ----------
+    open : callable
+        ``open()`` begins to read: it gives ``read(row, column, height, width)``, the pixels there,
+        ``(T, C, height, width)`` float32 counted from the grid's first pixel, inside the grid. What
+        is kept between windows is let go of with ``read``.
+    bands, units, grid, intervals, meta
+        As those of `Patch`.
+    """
+
+    open: Callable[[], ReadWindow]
+    bands: tuple[str, ...]
+    units: tuple[str, ...]
+    grid: Grid
+    intervals: tuple[Interval, ...] = ()
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def patch(self) -> Patch:
+        """All pixels."""
+        data = self.open()(0, 0, *self.grid.shape)
+        return Patch(data, self.bands, self.units, self.grid, self.intervals, self.meta)
 
 
 def any_valid(data: np.ndarray, rows: int = 64) -> bool:
@@ -83,21 +113,31 @@ def in_units(
     return np.stack(bands, axis=-3)
 
 
-def stack_patches(patches: Sequence[Patch]) -> Patch:
-    """Patches of one grid and the same frames as one, bands side by side.
+def stack_readers(readers: Sequence[PatchReader]) -> PatchReader:
+    """Readers of one grid and the same intervals as one, bands side by side.
 
-    A patch of a static layer (one T, no frames) is repeated along the others' T.
+    A static layer (one T, no intervals) is repeated along the others' T.
     """
-    if len(patches) == 1:
-        return patches[0]
-    length = max(p.data.shape[0] for p in patches)
-    timed = next((p for p in patches if p.intervals), patches[0])
-    data = [np.broadcast_to(p.data, (length, *p.data.shape[1:])) for p in patches]
-    return Patch(
-        np.concatenate(data, axis=1),
-        tuple(band for p in patches for band in p.bands),
-        tuple(unit for p in patches for unit in p.units),
-        patches[0].grid,
+    if len(readers) == 1:
+        return readers[0]
+    timed = next((one for one in readers if one.intervals), readers[0])
+
+    def opened() -> ReadWindow:
+        reads = [one.open() for one in readers]
+        return lambda *window: _side_by_side([read(*window) for read in reads])
+
+    return PatchReader(
+        opened,
+        tuple(band for one in readers for band in one.bands),
+        tuple(unit for one in readers for unit in one.units),
+        timed.grid,
         timed.intervals,
-        {"sources": [dict(p.meta) for p in patches]},
+        {"sources": [dict(one.meta) for one in readers]},
+    )
+
+
+def _side_by_side(parts: Sequence[np.ndarray]) -> np.ndarray:
+    length = max(part.shape[0] for part in parts)
+    return np.concatenate(
+        [np.broadcast_to(part, (length, *part.shape[1:])) for part in parts], axis=1
     )

@@ -2,93 +2,33 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from returns.result import Failure, Success
+from returns.result import Failure, Result, Success
 
 from rs_embed.core import specs
 from rs_embed.core.errors import ModelError, SpecError
+from rs_embed.core.fetch import FetchPlan, SourceInfo, fingerprint, sensor_for
 from rs_embed.core.grid import MAX_PIXELS, Grid, roi_grid
-from rs_embed.core.model import Cadence, InputSpec, Model
+from rs_embed.core.intervals import midpoint, plan_intervals
+from rs_embed.core.margins import pixel_margins
+from rs_embed.core.model import Model
 from rs_embed.core.patch import Interval
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import SensorSpec, SpatialSpec, TemporalSpec
 from rs_embed.core.windows import Tiling, one_window, tile
 
+# What a plan is made of, from where it always was.
+__all__ = [
+    "FetchPlan", "InputPrep", "RoiPlan", "SourceInfo", "bounding_square", "check_layout",
+    "fingerprint", "input_time", "midpoint", "pixel_margins", "place_windows", "plan_intervals",
+    "plan_roi", "resolve_input_prep", "sensor_for",
+]  # fmt: skip
+
 InputPrep = Literal["native", "resize"]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceInfo:
-    """What a provider can give for one input of a model.
-
-    Parameters
-    ----------
-    collection : str
-        What the provider calls it.
-    bands : tuple of str
-        Its names of the input's bands, in the input's order.
-    units : tuple of str
-        Units in which each band arrives.
-    dated : bool
-        Whether it has time; an undated source refuses a temporal.
-    grid : Grid or None
-        Where its pixels end; None where they go on.
-    content_hash : str
-        Tells one content from another in fingerprints (a file's hash); "" for a service.
-    """
-
-    collection: str
-    bands: tuple[str, ...]
-    units: tuple[str, ...]
-    dated: bool = True
-    grid: Grid | None = None
-    content_hash: str = ""
-
-
-@dataclass(frozen=True)
-class FetchPlan:
-    """One fetch: everything that decides the pixels, and nothing else.
-
-    Two equal plans give the same patch, so a plan is fetched once.
-    """
-
-    collection: str
-    bands: tuple[str, ...]
-    units: tuple[str, ...]
-    grid: Grid
-    intervals: tuple[Interval, ...]
-    sensor: SensorSpec
-    content_hash: str = ""
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of the plan, the same in every process and Python version."""
-        return fingerprint(self.to_json())
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data; equal plans give equal data."""
-        sensor = asdict(self.sensor)
-        # Checks and fills are applied after the fetch and do not change its pixels.
-        for name in ("check_input", "check_raise", "check_save_dir", "fill_value"):
-            del sensor[name]
-        return {
-            "collection": self.collection,
-            "bands": list(self.bands),
-            "units": list(self.units),
-            "grid": self.grid.to_json(),
-            "intervals": [list(interval) for interval in self.intervals],
-            "sensor": sensor,
-            "content_hash": self.content_hash,
-        }
 
 
 @dataclass(frozen=True)
@@ -103,10 +43,10 @@ class RoiPlan:
     tiling : Tiling
         The windows the model sees.
     input_prep : {"native", "resize"}
-    fetched : tuple of int
+    fetch_window : tuple of int
         (row, column, height, width) of the pixels to read, relative to the ROI's first pixel: all
         that the windows see and that exists. What they see beyond is padded.
-    fetches : tuple of FetchPlan
+    fetch_plans : tuple of FetchPlan
         The fetches of these pixels, one for each input of the model.
     fill : float or None
         What stands for missing pixels in source units; None leaves it to the authors' rule.
@@ -126,22 +66,6 @@ class RoiPlan:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def fingerprint(data: Mapping[str, Any]) -> str:
-    """SHA-256 of plain data, written as JSON with sorted keys; numbers as floats."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {str(k): plain(v) for k, v in value.items()}
-        if isinstance(value, list | tuple):
-            return [plain(v) for v in value]
-        if isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        return value
-
-    text = json.dumps(plain(data), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def plan_roi(
     model: Model,
     spatial: SpatialSpec,
@@ -157,7 +81,7 @@ def plan_roi(
 
     Parameters
     ----------
-    sources : sequence of Source
+    sources : sequence of SourceInfo
         What serves each of ``model.inputs``, in order.
     sensor : SensorSpec, optional
         The caller's own; its ``scale_m`` and ``fill_value`` then hold.
@@ -166,23 +90,13 @@ def plan_roi(
     or too many pixels; with ModelError where the model cannot do what the keywords ask.
     """
     scale = float(sensor.scale_m) if sensor else model.scale_m
-    return (
-        check_layout(model, input_prep, overlap)
-        .bind(lambda _: plan_intervals(model.cadence, temporal, sources))
-        .bind(
-            lambda intervals: roi_grid(spatial, scale, max_pixels=max_pixels).bind(
-                lambda roi: _plan_layout(
-                    model,
-                    roi,
-                    intervals,
-                    temporal,
-                    sources,
-                    sensor,
-                    input_prep,
-                    overlap,
-                    max_pixels,
-                )
-            )
+    return Result.do(
+        plan
+        for _ in check_layout(model, input_prep, overlap)
+        for intervals in plan_intervals(model.cadence, temporal, sources)
+        for roi in roi_grid(spatial, scale, max_pixels=max_pixels)
+        for plan in _plan_layout(
+            model, roi, intervals, temporal, sources, sensor, input_prep, overlap, max_pixels
         )
     )
 
@@ -263,21 +177,6 @@ def _clipped(
     return int(r0), int(c0), int(r1 - r0), int(c1 - c0)
 
 
-def sensor_for(
-    item: InputSpec, source: SourceInfo, scale_m: float, given: SensorSpec | None
-) -> SensorSpec:
-    """The sensor of one fetch: the caller's, or the model's default."""
-    if given is not None:
-        return replace(given, collection=source.collection, bands=source.bands)
-    whole = int(scale_m) if float(scale_m).is_integer() else scale_m
-    return SensorSpec(
-        source.collection,
-        source.bands,
-        scale_m=whole,
-        cloudy_pct=item.cloudy_pct,
-    )
-
-
 def resolve_input_prep(model: Model, asked: str) -> InputPrep:
     """How a ROI becomes windows: a model that prepares as its authors do takes it whole."""
     whole = asked == "resize" or model.options.get("prepare") == "official"
@@ -312,114 +211,6 @@ def bounding_square(roi: Grid) -> Grid:
     """The smallest square that holds the ROI, as central as whole pixels allow."""
     side = max(roi.shape)
     return roi.window(-((side - roi.height) // 2), -((side - roi.width) // 2), side, side)
-
-
-# No window reaches further than this beyond its ROI.
-_NEAR_M = 250_000
-
-
-def pixel_margins(roi: Grid, sources: Sequence[SourceInfo]) -> tuple[float, float, float, float]:
-    """Pixels of the ROI's lattice that every source has beyond its top, left, bottom and right."""
-    margins = [math.inf] * 4
-    for source in sources:
-        if source.grid is None:
-            continue
-        west, south, east, north = _bounds_in(source.grid, roi)
-        own = roi.bounds
-        step_x, step_y = roi.resolution
-        gaps = (
-            (north - own[3]) / step_y, (own[0] - west) / step_x,
-            (own[1] - south) / step_y, (east - own[2]) / step_x,
-        )  # fmt: skip
-        margins = [min(b, max(0, math.floor(g + 1e-6))) for b, g in zip(margins, gaps, strict=True)]
-    top, left, bottom, right = margins
-    return top, left, bottom, right
-
-
-def _bounds_in(source: Grid, roi: Grid) -> tuple[float, float, float, float]:
-    if source.crs == roi.crs:
-        return source.bounds
-    from rs_embed.core.crs import transformer
-
-    bounds = source.bounds
-    west, south, east, north = roi.bounds
-    near = transformer(roi.crs, source.crs).transform_bounds(
-        west - _NEAR_M, south - _NEAR_M, east + _NEAR_M, north + _NEAR_M, densify_pts=21
-    )
-    # A source as wide as a continent has no sensible bounds in a UTM zone: its near part has.
-    if near[0] < near[2] and near[0] < bounds[2] and bounds[0] < near[2]:
-        bounds = (
-            max(bounds[0], near[0]), max(bounds[1], near[1]),
-            min(bounds[2], near[2]), min(bounds[3], near[3]),
-        )  # fmt: skip
-    return tuple(  # type: ignore[return-value]  # four numbers
-        transformer(source.crs, roi.crs).transform_bounds(*bounds, densify_pts=21)
-    )
-
-
-def plan_intervals(
-    cadence: Cadence, temporal: TemporalSpec | None, sources: Sequence[SourceInfo]
-) -> Outcome[tuple[Interval, ...]]:
-    """The windows of dates that the model's inputs are composited over.
-
-    Fails with SpecError for an invalid temporal, where imagery lacks one, or where an undated
-    source, or a model of cadence "none", is given one.
-    """
-    if temporal is not None and isinstance(found := specs.check_temporal(temporal), Failure):
-        return found
-    dated = any(source.dated for source in sources) and cadence.kind != "none"
-    if not dated:
-        if temporal is not None:
-            what = sources[0].collection if sources and cadence.kind != "none" else "the model"
-            return Failure(
-                SpecError(f"{what} has no dates, so it cannot honour temporal; leave temporal out")
-            )
-        return Success(())
-    if temporal is None:
-        return Failure(
-            SpecError(
-                "imagery needs a temporal, since no window is assumed; pass "
-                "temporal=TemporalSpec.range('2022-06-01', '2022-09-01') or TemporalSpec.year(2022)"
-            )
-        )
-    return _bins(cadence, temporal)
-
-
-def _bins(cadence: Cadence, temporal: TemporalSpec) -> Outcome[tuple[Interval, ...]]:
-    start, end = specs.dates(temporal)
-    if cadence.kind == "months":
-        edges = [start]
-        while edges[-1] < end:
-            last = edges[-1]
-            following = dt.date(last.year + last.month // 12, last.month % 12 + 1, 1)
-            edges.append(min(following, end))
-    else:
-        days, count = (end - start).days, cadence.frames if cadence.kind == "equal" else 1
-        if days < count:
-            return Failure(
-                SpecError(f"{days} days cannot be cut into {count} bins; widen the temporal")
-            )
-        edges = [start + dt.timedelta(days=round(i * days / count)) for i in range(count + 1)]
-    if cadence.kind == "months" and len(edges) - 1 > cadence.frames:
-        return Failure(
-            SpecError(
-                f"{start}..{end} spans {len(edges) - 1} months; the model takes at most "
-                f"{cadence.frames}; shorten the temporal"
-            )
-        )
-    return Success(tuple((a.isoformat(), b.isoformat()) for a, b in pairwise(edges)))
-
-
-def midpoint(interval: Interval) -> dt.date:
-    """The date in the middle of a window of dates.
-
-    Examples
-    --------
-    >>> midpoint(("2022-01-01", "2023-01-01"))
-    datetime.date(2022, 7, 2)
-    """
-    start, end = (dt.date.fromisoformat(text) for text in interval)
-    return start + (end - start) // 2
 
 
 def input_time(plan: RoiPlan) -> str | None:

@@ -42,7 +42,7 @@ class BBox:
     crs: str = "EPSG:4326"
 
     def __post_init__(self) -> None:
-        _plain(self, "minlon", "minlat", "maxlon", "maxlat")
+        _plain_scalars(self, "minlon", "minlat", "maxlon", "maxlat")
 
     def validate(self) -> None:
         """Raise SpecError unless the bounds are valid."""
@@ -69,7 +69,7 @@ class PointBuffer:
     crs: str = "EPSG:4326"
 
     def __post_init__(self) -> None:
-        _plain(self, "lon", "lat", "buffer_m")
+        _plain_scalars(self, "lon", "lat", "buffer_m")
 
     def validate(self) -> None:
         """Raise SpecError unless the point and the buffer are valid."""
@@ -136,7 +136,7 @@ class TemporalSpec:
             ("mode", mode), ("year", year), ("start", _iso(start)), ("end", _iso(end)),
         ):  # fmt: skip
             object.__setattr__(self, name, value)
-        _plain(self, "year")
+        _plain_scalars(self, "year")
 
     @staticmethod
     def range(start: str | dt.date, end: str | dt.date) -> TemporalSpec:
@@ -201,7 +201,7 @@ class SensorSpec:
     def __post_init__(self) -> None:
         if isinstance(self.bands, list):
             object.__setattr__(self, "bands", tuple(self.bands))
-        _plain(self, "scale_m", "cloudy_pct", "fill_value", "cloud_threshold")
+        _plain_scalars(self, "scale_m", "cloudy_pct", "fill_value", "cloud_threshold")
 
     def validate(self) -> None:
         """Raise SpecError unless every field is valid."""
@@ -229,7 +229,7 @@ class OutputSpec:
     grid_orientation: Literal["north_up", "native"] = "north_up"
 
     def __post_init__(self) -> None:
-        _plain(self, "scale_m")
+        _plain_scalars(self, "scale_m")
 
     @staticmethod
     def pooled(pooling: Literal["mean", "max", "model"] = "mean") -> OutputSpec:
@@ -252,9 +252,12 @@ def check_spatial(spec: SpatialSpec) -> Outcome[SpatialSpec]:
     """The spec itself, or Failure(SpecError) that says what to mend."""
     match spec:
         case BBox():
-            return _checked(spec, checks.bbox_problem(spec))
+            return _checked(
+                spec,
+                checks.bbox_problem(spec.minlon, spec.minlat, spec.maxlon, spec.maxlat, spec.crs),
+            )
         case PointBuffer():
-            return _checked(spec, checks.point_problem(spec))
+            return _checked(spec, checks.point_problem(spec.lon, spec.lat, spec.buffer_m, spec.crs))
     return _wrong_type("spatial", spec, "BBox(...) or PointBuffer(...)")
 
 
@@ -262,21 +265,38 @@ def check_temporal(spec: TemporalSpec) -> Outcome[TemporalSpec]:
     """The spec itself, or Failure(SpecError) that says what to mend."""
     if not isinstance(spec, TemporalSpec):
         return _wrong_type("temporal", spec, "TemporalSpec.year(...) or TemporalSpec.range(...)")
-    return _checked(spec, checks.temporal_problem(spec))
+    return _checked(spec, checks.temporal_problem(spec.mode, spec.year, spec.start, spec.end))
 
 
 def check_sensor(spec: SensorSpec) -> Outcome[SensorSpec]:
     """The spec itself, or Failure(SpecError) that says what to mend."""
     if not isinstance(spec, SensorSpec):
         return _wrong_type("sensor", spec, "SensorSpec(...)")
-    return _checked(spec, checks.sensor_problem(spec))
+    problem = checks.sensor_problem(
+        collection=spec.collection,
+        bands=spec.bands,
+        scale_m=spec.scale_m,
+        cloudy_pct=spec.cloudy_pct,
+        fill_value=spec.fill_value,
+        cloud_threshold=spec.cloud_threshold,
+        check_save_dir=spec.check_save_dir,
+        units=spec.units,
+        switches={"check_input": spec.check_input, "check_raise": spec.check_raise},
+        words={
+            "composite": spec.composite, "cloud_mask": spec.cloud_mask, "fetch": spec.fetch,
+            "resampling": spec.resampling, "orbit": spec.orbit,
+        },
+    )  # fmt: skip
+    return _checked(spec, problem)
 
 
 def check_output(spec: OutputSpec) -> Outcome[OutputSpec]:
     """The spec itself, or Failure(SpecError) that says what to mend."""
     if not isinstance(spec, OutputSpec):
         return _wrong_type("output", spec, "OutputSpec.pooled() or OutputSpec.grid()")
-    return _checked(spec, checks.output_problem(spec))
+    return _checked(
+        spec, checks.output_problem(spec.mode, spec.pooling, spec.grid_orientation, spec.scale_m)
+    )
 
 
 def dates(spec: TemporalSpec) -> tuple[dt.date, dt.date]:
@@ -294,7 +314,7 @@ def _iso(date: object) -> Any:
     return date.isoformat() if isinstance(date, dt.date) else date
 
 
-def _plain(spec: Any, *names: str) -> None:
+def _plain_scalars(spec: Any, *names: str) -> None:
     """Numpy scalars of a frozen spec become Python's own, so that it prints and pickles plainly."""
     for name in names:
         value = getattr(spec, name)

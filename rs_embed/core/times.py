@@ -11,9 +11,10 @@ from returns.result import Failure, Success
 
 from rs_embed.core import specs
 from rs_embed.core.errors import SpecError
+from rs_embed.core.fetch import SourceInfo
+from rs_embed.core.intervals import midpoint, plan_intervals
 from rs_embed.core.model import Cadence
 from rs_embed.core.patch import Interval
-from rs_embed.core.plan import SourceInfo, midpoint, plan_intervals
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import TemporalSpec
 
@@ -24,9 +25,9 @@ class TimeGroup:
 
     Parameters
     ----------
-    frames : tuple of Frame
+    intervals : tuple of Interval
         The dates of each T that the model sees; empty where there are none.
-    members : tuple of tuple of int
+    indices : tuple of tuple of int
         The times of the array that are composited into each T; empty for a bin without any.
     temporal : TemporalSpec or None
         The whole window.
@@ -51,7 +52,7 @@ def plan_time_groups(
     ----------
     cadence : Cadence
         How the model sees time.
-    dates : sequence of Frame
+    dates : sequence of Interval
         The dates of the array; empty for an undated one.
     temporal : TemporalSpec, optional
         Leaves out the dates outside it; of an undated array, says when it was taken. Without it
@@ -80,10 +81,13 @@ def plan_time_groups(
     )
 
 
-def composite(data: np.ndarray, indices: Sequence[Sequence[int]]) -> np.ndarray:
-    """The times of an array, ``(T, C, H, W)``, as the median of those in each of ``indices``.
+def composite(
+    data: np.ndarray, indices: Sequence[Sequence[int]], how: str = "median"
+) -> np.ndarray:
+    """The times of an array, ``(N, C, H, W)``, as one for each of ``indices``.
 
-    ``(len(members), C, H, W)`` float32; NaN where no member has a valid value.
+    ``(len(indices), C, H, W)`` float32; NaN where none of them has a valid value. "median" of those
+    in each, or "mosaic": the last valid on top.
     """
     if [list(m) for m in indices] == [[i] for i in range(len(data))]:
         return data
@@ -91,6 +95,9 @@ def composite(data: np.ndarray, indices: Sequence[Sequence[int]]) -> np.ndarray:
     for i, inside in enumerate(indices):
         if len(inside) == 1:
             out[i] = data[inside[0]]
+        elif how == "mosaic":
+            for one in inside:
+                np.copyto(out[i], data[one], where=np.isfinite(data[one]))
         elif inside:
             out[i] = median(data[list(inside)])
     return out
@@ -122,7 +129,7 @@ def _given_window(cadence: Cadence, temporal: TemporalSpec) -> Outcome[tuple[Tim
     start, end = specs.dates(temporal)
     interval = (start.isoformat(), end.isoformat())
     day = midpoint(interval)
-    return _frames(cadence, temporal).map(
+    return _intervals(cadence, temporal).map(
         lambda intervals: (
             TimeGroup(intervals, _members(intervals, [day]) if intervals else ((0,),), temporal),
         )
@@ -147,7 +154,7 @@ def _dated(
     if not is_series(cadence):
         intervals = () if cadence.kind == "none" else ((start.isoformat(), end.isoformat()),)
         return Success((TimeGroup(intervals, (tuple(inside),), temporal),))
-    return _frames(cadence, temporal).map(
+    return _intervals(cadence, temporal).map(
         lambda intervals: (TimeGroup(intervals, _members(intervals, days), temporal),)
     )
 
@@ -157,7 +164,7 @@ def _one_date(cadence: Cadence, date: Interval, i: int) -> TimeGroup:
     return TimeGroup(intervals, ((i,),), TemporalSpec.range(*date))
 
 
-def _frames(cadence: Cadence, temporal: TemporalSpec) -> Outcome[tuple[Interval, ...]]:
+def _intervals(cadence: Cadence, temporal: TemporalSpec) -> Outcome[tuple[Interval, ...]]:
     return plan_intervals(cadence, temporal, (SourceInfo("the array", (), ()),))
 
 

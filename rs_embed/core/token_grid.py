@@ -26,11 +26,14 @@ class TokenGrid:
         the valid cells of the ROI in each.
     missing : float
         Share of the values that the model saw which were missing, and were filled.
+    empty_intervals : int
+        How many intervals have no valid pixel.
     """
 
     cells: np.ndarray
     image: np.ndarray | None = None
     missing: float = 0.0
+    empty_intervals: int = 0
 
     @property
     def valid(self) -> np.ndarray:
@@ -48,12 +51,15 @@ class TokenMosaic:
         self._image: np.ndarray | None = None
         self._weight = 0.0
         self._missing = 0.0
+        self._present: np.ndarray | None = None
 
-    def add(
-        self, index: int, tokens: np.ndarray, image: np.ndarray | None, missing: float = 0.0
-    ) -> None:
-        """Lay the tokens ``(h, w, D)`` of window ``index``; NaN tokens are left out."""
+    def note(self, missing: float, present: np.ndarray) -> None:
+        """What was there of a window: the share that was not, and ``(T,)`` which intervals were."""
         self._missing += missing
+        self._present = present if self._present is None else self._present | present
+
+    def add(self, index: int, tokens: np.ndarray, image: np.ndarray | None) -> None:
+        """Lay the tokens ``(h, w, D)`` of window ``index``; NaN tokens are left out."""
         own, part = self._tiling.spans(index)
         if self._counts is None:
             self._cells[own] = tokens[part]
@@ -72,7 +78,7 @@ class TokenMosaic:
             self._image = weighted if self._image is None else self._image + weighted
             self._weight += area
 
-    def field(self) -> TokenGrid:
+    def result(self) -> TokenGrid:
         """What was collected; cells that several windows covered are their mean."""
         cells = self._cells
         if self._counts is not None:
@@ -80,7 +86,8 @@ class TokenMosaic:
         image = None
         if self._image is not None:
             image = (self._image / self._weight).astype(np.float32)
-        return TokenGrid(cells, image, self._missing / len(self._tiling))
+        empty = 0 if self._present is None else int((~self._present).sum())
+        return TokenGrid(cells, image, self._missing / len(self._tiling), empty)
 
 
 def pool(field: TokenGrid, how: str) -> np.ndarray:
@@ -98,9 +105,10 @@ def pool(field: TokenGrid, how: str) -> np.ndarray:
 
 def nothing_valid(what: str) -> RsEmbedError:
     """The error of a ROI without a single valid pixel."""
+    place = what or "the region"
     return ProviderError(
-        f"{what} holds no valid pixel; widen the temporal, loosen the cloud filter, or check that "
-        "the place lies inside the source"
+        f"{place} holds no valid pixel; widen the temporal, loosen the cloud filter, "
+        "or check that the place lies inside the source"
     )
 
 

@@ -4,13 +4,16 @@
 """
 
 from rs_embed.pipeline.assemble import assemble_embedding
+from rs_embed.pipeline.options import EmbedOptions, Progress
 from rs_embed.pipeline.steps import (
-    Progress,
     TiledInput,
     embed,
+    encode_input,
     encode_inputs,
     encoded,
     fetch,
+    open_input,
+    open_pixels,
     plan,
     provenance,
     south_up,
@@ -20,17 +23,21 @@ from rs_embed.pipeline.steps import (
 )
 
 __all__ = [
-    "TiledInput",
+    "EmbedOptions",
     "Progress",
+    "TiledInput",
+    "assemble_embedding",
     "embed",
+    "encode_input",
     "encode_inputs",
     "encoded",
     "fetch",
-    "assemble_embedding",
-    "south_up",
-    "tiled_input",
+    "open_input",
+    "open_pixels",
     "plan",
     "provenance",
+    "south_up",
     "stack_windows",
+    "tiled_input",
     "windows",
 ]

@@ -90,7 +90,7 @@ class ArrayReport:
         How many the dates make.
     padded_fraction : float
         Share of the pixels in the windows that do not exist and will be filled.
-    tiles : Tiles or None
+    tiles : TilingSummary or None
         None where there is no plan.
     notes : mapping
         What will be decided on the way, as ``meta`` will tell it.
@@ -120,7 +120,7 @@ def report(found: ArrayValidation) -> ArrayReport:
     plan = outcome.unwrap() if isinstance(outcome, Success) else None
     raster = found.raster.unwrap() if isinstance(found.raster, Success) else None
     places = found.places.unwrap() if isinstance(found.places, Success) else ()
-    steps = found.steps.unwrap() if isinstance(found.steps, Success) else ()
+    groups = found.groups.unwrap() if isinstance(found.groups, Success) else ()
     ground = found.ground.unwrap()[1] if isinstance(found.ground, Success) else {}
     paired = zip(model.bands, places, strict=False) if raster and places else ()
     return ArrayReport(
@@ -133,16 +133,17 @@ def report(found: ArrayValidation) -> ArrayReport:
         pixel_m=pixel_size_m(raster.grid) if raster else None,
         model_m=model.scale_m,
         dates=tuple(start for start, _ in raster.intervals) if raster else (),
-        embeddings=len(steps),
-        padded_fraction=padded_fraction(plan.planned) if plan else 0.0,
-        tiles=tiling_summary(plan, found.request.output) if plan else None,
+        embeddings=len(groups),
+        padded_fraction=padded_fraction(plan.plans[0]) if plan else 0.0,
+        tiles=tiling_summary(plan, found.options.output) if plan else None,
         notes={**(raster.notes if raster else {}), **ground},
     )
 
 
 def tiling_summary(plan: ArrayPlan, output: OutputSpec) -> TilingSummary:
     """Windows and memory of a plan, and the cells of its output."""
-    planned, model, steps = plan.planned, plan.planned.model, len(plan.steps)
+    planned, count = plan.plans[0], len(plan.plans)
+    model = planned.model
     cells = cell_grid(planned)
     dims: tuple[str, ...] = ("feature",)
     shape: tuple[int, ...] = (model.dim,)
@@ -152,17 +153,17 @@ def tiling_summary(plan: ArrayPlan, output: OutputSpec) -> TilingSummary:
             grid = scaled_grid(cells, float(output.scale_m))
         dims, shape = ("feature", "y", "x"), (model.dim, *grid.shape)
     if plan.times is not None:
-        dims, shape = ("time", *dims), (steps, *shape)
-    bands, dates = len(model.bands), max(len(step.indices) for step in plan.steps)
+        dims, shape = ("time", *dims), (count, *shape)
+    bands, dates = len(model.bands), max(len(one.indices) for one in plan.groups)
     windows = len(planned.tiling)
     side = planned.roi.height if planned.input_prep == "resize" else planned.tiling.window_px
-    fetch_window = planned.fetch_window[2] * planned.fetch_window[3]
-    batch = min(_BATCH, windows * steps) * dates * bands * side * side
-    canvas = steps * math.prod(planned.tiling.cells) * model.dim
+    seen = planned.fetch_window[2] * planned.fetch_window[3]
+    batch = min(_BATCH, windows * count) * dates * bands * side * side
+    cells_held = count * math.prod(planned.tiling.cells) * model.dim
     return TilingSummary(
-        grid, shape, dims, windows * steps, planned.tiling.window_px, planned.tiling.token_px,
-        planned.tiling.overlap, 4 * fetch_window * bands * sum(len(s.indices) for s in plan.steps),
-        4 * math.prod(shape), 4 * (2 * batch + canvas),
+        grid, shape, dims, windows * count, planned.tiling.window_px, planned.tiling.token_px,
+        planned.tiling.overlap, 4 * seen * bands * sum(len(one.indices) for one in plan.groups),
+        4 * math.prod(shape), 4 * (2 * batch + cells_held),
     )  # fmt: skip
 
 

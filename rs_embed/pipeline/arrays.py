@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
-from returns.result import Failure, Success
+from returns.result import Failure, Result, Success
 
 from rs_embed.core.crs import is_geographic
 from rs_embed.core.embedding import FEATURE, Embedding
@@ -14,23 +14,15 @@ from rs_embed.core.grid import Grid
 from rs_embed.core.model import Model, ModelChoice
 from rs_embed.core.patch import Patch
 from rs_embed.core.result import Outcome, caused, collect
-from rs_embed.core.specs import OutputSpec, TemporalSpec
-from rs_embed.core.times import TimeGroup
 from rs_embed.core.token_grid import TokenGrid
 from rs_embed.embedders.catalog import find_model
 from rs_embed.embedders.runtime import LoadedModel, load
-from rs_embed.pipeline.array_plan import (
-    ArrayPlan,
-    ArrayReader,
-    Bands,
-    EmbedOptions,
-    plan_array,
-    validate_array,
-)
+from rs_embed.pipeline.array_plan import ArrayPlan, plan_array, validate_array
 from rs_embed.pipeline.array_report import ArrayReport, TilingSummary, report, tiling_summary
-from rs_embed.pipeline.assemble import assemble_embedding, describe
-from rs_embed.pipeline.steps import Progress, TiledInput, check_running, encoded
-from rs_embed.pipeline.time_series import stack_steps
+from rs_embed.pipeline.assemble import assemble_embedding, build_meta
+from rs_embed.pipeline.options import ArrayOptions, Bands, EmbedOptions
+from rs_embed.pipeline.steps import TiledInput, encoded, open_input, provenance, south_up
+from rs_embed.pipeline.time_series import stack_dates
 from rs_embed.raster import read_xarray
 from rs_embed.raster.dims import identify_dims
 from rs_embed.raster.embedding_array import cells_grid
@@ -46,20 +38,7 @@ MAX_NAMES = 13  # as many bands as Sentinel-2 has
 
 @overload
 def embed_array(
-    obj: xr.DataArray | xr.Dataset,
-    model: Choice,
-    *,
-    output: OutputSpec = ...,
-    temporal: TemporalSpec | None = ...,
-    bands: Bands = ...,
-    units: Units = ...,
-    device: str = ...,
-    input_prep: str = ...,
-    overlap: int = ...,
-    batch_size: int | None = ...,
-    progress: Progress | None = ...,
-    time: str = ...,
-    crs: Any = ...,
+    obj: xr.DataArray | xr.Dataset, model: Choice, options: EmbedOptions, array: ArrayOptions = ...
 ) -> Outcome[xr.DataArray]: ...
 
 
@@ -67,50 +46,33 @@ def embed_array(
 def embed_array(
     obj: xr.DataArray | xr.Dataset,
     model: list[Choice] | tuple[Choice, ...],
-    *,
-    output: OutputSpec = ...,
-    temporal: TemporalSpec | None = ...,
-    bands: Bands = ...,
-    units: Units = ...,
-    device: str = ...,
-    input_prep: str = ...,
-    overlap: int = ...,
-    batch_size: int | None = ...,
-    progress: Progress | None = ...,
-    time: str = ...,
-    crs: Any = ...,
+    options: EmbedOptions,
+    array: ArrayOptions = ...,
 ) -> Outcome[dict[Choice, xr.DataArray]]: ...
 
 
 def embed_array(
     obj: xr.DataArray | xr.Dataset,
     model: Choice | list[Choice] | tuple[Choice, ...],
-    *,
-    output: OutputSpec = OutputSpec.grid(),  # noqa: B008  # frozen
-    temporal: TemporalSpec | None = None,
-    bands: Bands = None,
-    units: Units = None,
-    device: str = "auto",
-    input_prep: str = "native",
-    overlap: int = 0,
-    batch_size: int | None = None,
-    progress: Progress | None = None,
-    time: str = "each",
-    crs: Any = None,
+    options: EmbedOptions,
+    array: ArrayOptions = ArrayOptions(),  # noqa: B008  # frozen
 ) -> Outcome[Any]:
     """The embedding of an array; of several models a dict by what was given.
 
     ``("feature", "y", "x")``, ``("feature",)`` when pooled; in front of them ``"time"`` where a
-    single-date model runs on each date of a time axis. `DataArrayAccessor.embed` describes the
-    keywords.
+    single-date model runs on each date of a time axis.
 
-    Fails with SpecError for an array or keywords that cannot be used, with ModelError for an
+    Fails with SpecError for an array or options that cannot be used, with ModelError for an
     unknown model, option or device.
     """
-    request = EmbedOptions(output, temporal, bands, units, input_prep, overlap, time, crs)
 
     def one(found: Model) -> Outcome[xr.DataArray]:
-        return _embed_one(obj, found, request, device, batch_size, progress)
+        return Result.do(
+            done
+            for plan in plan_array(validate_array(obj, found, options, array))
+            for loaded in load(found, options.device)
+            for done in _embed_plan(plan, loaded, options)
+        )
 
     if not isinstance(model, list | tuple):
         return find_model(model).bind(one)
@@ -127,44 +89,28 @@ def embed_array(
 def check_array(
     obj: xr.DataArray | xr.Dataset,
     model: Choice,
-    *,
-    output: OutputSpec = OutputSpec.grid(),  # noqa: B008  # frozen
-    temporal: TemporalSpec | None = None,
-    bands: Bands = None,
-    units: Units = None,
-    input_prep: str = "native",
-    overlap: int = 0,
-    time: str = "each",
-    crs: Any = None,
+    options: EmbedOptions,
+    array: ArrayOptions = ArrayOptions(),  # noqa: B008  # frozen
 ) -> Outcome[ArrayReport]:
     """What would happen to an array. Runs nothing, loads no weights, computes no pixel.
 
-    An array or keyword that cannot be used is told in ``problems``. Fails with ModelError for an
-    unknown model, variant or option alone.
+    An array or option that cannot be used is told in ``problems``. Fails with ModelError for an
+    unknown model, variant or option of it alone.
     """
-    request = EmbedOptions(output, temporal, bands, units, input_prep, overlap, time, crs)
-    return find_model(model).map(lambda found: report(validate_array(obj, found, request)))
+    return find_model(model).map(lambda found: report(validate_array(obj, found, options, array)))
 
 
 def tiles_of(
     obj: xr.DataArray | xr.Dataset,
     model: Choice,
-    *,
-    output: OutputSpec = OutputSpec.grid(),  # noqa: B008  # frozen
-    temporal: TemporalSpec | None = None,
-    bands: Bands = None,
-    units: Units = None,
-    input_prep: str = "native",
-    overlap: int = 0,
-    time: str = "each",
-    crs: Any = None,
+    options: EmbedOptions,
+    array: ArrayOptions = ArrayOptions(),  # noqa: B008  # frozen
 ) -> Outcome[TilingSummary]:
     """Output grid, windows and memory of an embedding. Fails as `embed_array` would."""
-    request = EmbedOptions(output, temporal, bands, units, input_prep, overlap, time, crs)
-    return find_model(model).bind(
-        lambda found: plan_array(validate_array(obj, found, request)).map(
-            lambda plan: tiling_summary(plan, output)
-        )
+    return Result.do(
+        tiling_summary(plan, options.output)
+        for found in find_model(model)
+        for plan in plan_array(validate_array(obj, found, options, array))
     )
 
 
@@ -229,65 +175,46 @@ def _text_or_problem(outcome: Outcome[str]) -> str:
     return f"unknown ({outcome.failure()})" if isinstance(outcome, Failure) else outcome.unwrap()
 
 
-def _embed_one(
-    obj: xr.DataArray | xr.Dataset,
-    model: Model,
-    request: EmbedOptions,
-    device: str,
-    batch_size: int | None,
-    progress: Progress | None,
+def _embed_plan(
+    plan: ArrayPlan, loaded: LoadedModel, options: EmbedOptions
 ) -> Outcome[xr.DataArray]:
-    def run(plan: ArrayPlan, loaded: LoadedModel) -> Outcome[xr.DataArray]:
-        readers = ArrayReader(plan)
-        jobs = readers.jobs()
-        return encoded(loaded, jobs, batch_size=batch_size, progress=progress).bind(
-            lambda fields: told_of(plan, loaded, readers, jobs, fields)
-        )
-
-    def told_of(
-        plan: ArrayPlan,
-        loaded: LoadedModel,
-        readers: ArrayReader,
-        jobs: list[TiledInput],
-        fields: list[TokenGrid],
-    ) -> Outcome[xr.DataArray]:
-        told = {"backend": "array", "weights": dict(loaded.provenance)}
-        metas = [
-            {**told, **_array_meta(plan, step, job), "empty_intervals": readers.empty_intervals(i)}
-            for i, (step, job) in enumerate(zip(plan.steps, jobs, strict=True))
-        ]
-        flip = bool(plan.raster.notes.get("south_up"))
-        done = [
-            assemble_embedding(job.plan, field, request.output, meta, flip_rows=flip).alt(
-                _nothing_valid
+    sources = plan.sources()
+    return Result.do(
+        done
+        for tiled in collect(map(open_input, plan.plans, sources))
+        for grids in collect(
+            encoded(
+                loaded, tiled, batch_size=options.batch_size, progress=options.progress
             )
-            for job, field, meta in zip(jobs, fields, metas, strict=True)
-        ]
-        if plan.times is None:
-            return done[0].map(Embedding.to_xarray)
-        full = [
-            describe(job.plan, field, request.output, meta)
-            for job, field, meta in zip(jobs, fields, metas, strict=True)
-        ]
-        return stack_steps(done, full, plan.times)
-
-    return check_running(batch_size, progress).bind(
-        lambda _: plan_array(validate_array(obj, model, request)).bind(
-            lambda plan: load(model, device).bind(lambda loaded: run(plan, loaded))
         )
-    )
+        for done in _assembled(
+            plan, tiled, grids, options,
+            [provenance(one, loaded, source) for one, source in zip(tiled, sources, strict=True)],
+        )
+    )  # fmt: skip
 
 
-def _array_meta(plan: ArrayPlan, step: TimeGroup, job: TiledInput) -> dict[str, Any]:
-    """What the array and its dates add to the description."""
-    notes = {**job.meta, **plan.notes}
-    turned = {"south_up": True} if notes.pop("south_up", False) else {}
-    return {
-        "input": {"bands": list(job.bands), "units": list(job.units), **turned},
-        "intervals": [list(interval) for interval in step.intervals],
-        "dates": sum(len(inside) for inside in step.indices) if step.intervals else 0,
-        **notes,
-    }
+def _assembled(
+    plan: ArrayPlan,
+    tiled: Sequence[TiledInput],
+    grids: Sequence[TokenGrid],
+    options: EmbedOptions,
+    origins: Sequence[dict[str, Any]],
+) -> Outcome[xr.DataArray]:
+    """The embedding of one date, or those of all along ``"time"``."""
+    done = [
+        assemble_embedding(
+            one.plan, grid, options.output, origin, flip_rows=south_up(one)
+        ).alt(_nothing_valid)
+        for one, grid, origin in zip(tiled, grids, origins, strict=True)
+    ]  # fmt: skip
+    if plan.times is None:
+        return done[0].map(Embedding.to_xarray)
+    metas = [
+        build_meta(one.plan, grid, options.output, origin)
+        for one, grid, origin in zip(tiled, grids, origins, strict=True)
+    ]
+    return stack_dates(done, metas, plan.times)
 
 
 def _nothing_valid(error: RsEmbedError) -> RsEmbedError:

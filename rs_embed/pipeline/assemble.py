@@ -16,7 +16,7 @@ from rs_embed.core.plan import RoiPlan, fingerprint, input_time
 from rs_embed.core.prepare import padded_fraction
 from rs_embed.core.resample import resample_cells
 from rs_embed.core.result import Outcome
-from rs_embed.core.specs import OutputSpec
+from rs_embed.core.specs import OutputSpec, dates
 from rs_embed.core.token_grid import TokenGrid, nothing_valid, pool, position_share, seam_ratio
 from rs_embed.core.version import __version__
 from rs_embed.core.windows import resized_token_grid
@@ -37,7 +37,7 @@ def assemble_embedding(
     Parameters
     ----------
     planned : RoiPlan
-    field : Field
+    field : TokenGrid
         The cells that the model gave.
     output : OutputSpec
     extra : mapping
@@ -49,8 +49,8 @@ def assemble_embedding(
     """
     valid = field.valid
     if not valid.any():
-        return Failure(nothing_valid(_collections(planned) or "the region"))
-    meta = describe(planned, field, output, extra)
+        return Failure(nothing_valid(collections_of(planned)))
+    meta = build_meta(planned, field, output, extra)
     if output.mode == "pooled":
         return Success(Embedding(_scaled(planned, pool(field, output.pooling)), meta))
     _say_windows_show(planned)
@@ -82,7 +82,7 @@ def cell_grid(planned: RoiPlan) -> Grid:
     return planned.tiling.token_grid(planned.roi)
 
 
-def describe(
+def build_meta(
     planned: RoiPlan, field: TokenGrid, output: OutputSpec, extra: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Everything that made an embedding, as plain data. `docs/concepts.md` lists the fields."""
@@ -97,7 +97,7 @@ def describe(
         "dim": int(field.cells.shape[-1]),
         "output": output.mode,
         "pooling": output.pooling if output.mode == "pooled" else None,
-        "collection": _collections(planned) or None,
+        "collection": collections_of(planned) or None,
         "bands": list(model.bands),
         "temporal": _temporal(planned),
         "input_time": input_time(planned),
@@ -118,6 +118,7 @@ def describe(
         "input_prep": planned.input_prep,
         "seam_ratio": seam_ratio(field.cells, tiling) if several else None,
         "position_share": position_share(field.cells, tiling) if several else None,
+        "empty_intervals": field.empty_intervals,
         "valid_fraction": float(field.valid.mean()),
         "missing_fraction": field.missing,
         "padded_fraction": padded_fraction(planned),
@@ -127,13 +128,14 @@ def describe(
         "citation": model.spec.citation,
         "rs_embed_version": __version__,
         "plan": fingerprint({"fetches": [f.fingerprint for f in fetch_plans]})
-        if fetch_plans
+        if collections_of(planned)
         else None,
     }
     return {key: to_jsonable(value) for key, value in {**meta, **planned.notes, **extra}.items()}
 
 
-def _collections(planned: RoiPlan) -> str:
+def collections_of(planned: RoiPlan) -> str:
+    """What the sources of a plan's pixels are called; "" for an array, which has no name."""
     return ", ".join(dict.fromkeys(one.collection for one in planned.fetch_plans))
 
 
@@ -154,7 +156,7 @@ def _say_windows_show(planned: RoiPlan) -> None:
     warn_once(
         ("shows_windows", model.id),
         f"the tokens of {model.id} show their place in the window, so a grid of {len(tiling)} "
-        "windows shows the windows (meta['place_share'] says how much); use overlap=4, or a "
+        "windows shows the windows (meta['position_share'] says how much); use overlap=4, or a "
         f"window_px of {tiling.token_px}, one token",
     )
 
@@ -163,6 +165,4 @@ def _temporal(planned: RoiPlan) -> list[str | None] | None:
     spec = planned.temporal
     if spec is None:
         return None
-    from rs_embed.core.specs import dates
-
     return [day.isoformat() for day in dates(spec)]

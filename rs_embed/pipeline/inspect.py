@@ -12,20 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from returns.result import Failure, Success
+from returns.result import Failure, Result, Success
 
 from rs_embed.core import specs
 from rs_embed.core.bands import common_name
 from rs_embed.core.errors import ProviderError, SpecError
+from rs_embed.core.fetch import FetchPlan, SourceInfo
 from rs_embed.core.grid import roi_grid
+from rs_embed.core.intervals import plan_intervals
 from rs_embed.core.model import Cadence, InputSpec
 from rs_embed.core.patch import Patch
-from rs_embed.core.plan import FetchPlan, SourceInfo, plan_intervals
 from rs_embed.core.result import Outcome, caused
 from rs_embed.core.specs import SensorSpec, SpatialSpec, TemporalSpec
 from rs_embed.pipeline.quality import Quality, check_pixels, quicklook
-from rs_embed.providers.base import Provider, check_available, list_scenes, open_provider
-from rs_embed.providers.collections import find_collection
+from rs_embed.providers.base import Provider, list_scenes, open_provider
+from rs_embed.providers.source import Scenes
 
 
 def inspect_patch(
@@ -39,17 +40,13 @@ def inspect_patch(
     return_array: bool,
 ) -> Outcome[dict[str, Any]]:
     """What `rs_embed.inspect_gee_patch` returns. A bad patch is a report, not a Failure."""
-    return (
-        specs.check_sensor(sensor)
-        .bind(lambda _: _check_words(name, value_range))
-        .bind(lambda _: open_provider(backend))
-        .bind(
-            lambda provider: patch_plan(provider, spatial, temporal, sensor).bind(
-                lambda plan: _inspected(
-                    provider, plan, temporal, sensor, name, value_range, return_array
-                )
-            )
-        )
+    return Result.do(
+        found
+        for _ in specs.check_sensor(sensor)
+        for _ in _check_words(name, value_range)
+        for provider in open_provider(backend)
+        for plan in patch_plan(provider, spatial, temporal, sensor)
+        for found in _inspected(provider, plan, temporal, sensor, name, value_range, return_array)
     )
 
 
@@ -57,35 +54,15 @@ def patch_plan(
     provider: Provider, spatial: SpatialSpec, temporal: TemporalSpec | None, sensor: SensorSpec
 ) -> Outcome[FetchPlan]:
     """The fetch of a place's pixels as a sensor describes them, without any model."""
-
-    def planned(source: SourceInfo) -> Outcome[FetchPlan]:
-        return plan_intervals(Cadence("single"), temporal, [source]).bind(
-            lambda intervals: roi_grid(spatial, float(sensor.scale_m)).map(
-                lambda grid: FetchPlan(
-                    source.collection, source.bands, source.units, grid, intervals,
-                    replace(sensor, bands=source.bands), source.content_hash,
-                )
-            )
-        )  # fmt: skip
-
-    return describe_pixels(provider, sensor).bind(planned)
-
-
-def describe_pixels(provider: Provider, sensor: SensorSpec) -> Outcome[SourceInfo]:
-    """What a source gives for a sensor, in the source's own units where it tells them."""
-    own = getattr(provider, "describe_sensor", None)
-    if own is not None:
-        told: Outcome[SourceInfo] = own(sensor)
-        return told
-    row = find_collection(sensor.collection)
-    units = sensor.units
-    if units is None and row is not None and sensor.bands[0] in row.names:
-        units = row.pick(sensor.bands[:1])[0].units
-    if units is None:
-        return Failure(
-            SpecError("the units of these pixels are not known; pass SensorSpec(units=…)")
+    return Result.do(
+        FetchPlan(
+            source.collection, source.bands, source.units, grid, intervals,
+            replace(sensor, bands=source.bands), source.content_hash,
         )
-    return provider.describe(InputSpec("patch", sensor.bands, units, sensor.collection), sensor)
+        for source in provider.describe_sensor(sensor)
+        for intervals in plan_intervals(Cadence("single"), temporal, [source])
+        for grid in roi_grid(spatial, float(sensor.scale_m))
+    )  # fmt: skip
 
 
 def save_quicklooks(patch: Patch, folder: str, name: str) -> Outcome[dict[str, str]]:
@@ -133,24 +110,17 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 @dataclass(frozen=True)
-class CheckedProvider:
+class CheckedProvider(Provider):
     """A source whose patches are checked as the sensor asks before a model sees them.
 
-    Fetches fail with ProviderError where a patch is unfit and ``check_raise`` is set; else the
-    report goes into the patch's ``meta`` as ``"check"``.
+    Whole patches are judged, so they are fetched whole. Fetches fail with ProviderError where a
+    patch is unfit and ``check_raise`` is set; else the report goes into the patch's ``meta`` as
+    ``"check"``.
     """
 
     source: Provider
     name: str
     workers: int
-
-    def check_available(self) -> Outcome[None]:
-        """Whether the source can be asked."""
-        return check_available(self.source)
-
-    def scenes(self, plans: Sequence[FetchPlan]) -> Outcome[list[dict[str, Any] | None]]:
-        """The scenes behind each plan, where the source tells them."""
-        return Success(list_scenes(self.source, plans))
 
     def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[SourceInfo]:
         """What the source says."""
@@ -159,6 +129,26 @@ class CheckedProvider:
     def fetch(self, plan: FetchPlan) -> Outcome[Patch]:
         """The source's patch, checked."""
         return self.source.fetch(plan).bind(lambda patch: _checked(patch, plan))
+
+    def check_available(self) -> Outcome[None]:
+        """Whether the source can be asked."""
+        return self.source.check_available()
+
+    def scenes(self, plans: Sequence[FetchPlan]) -> Outcome[list[Scenes]]:
+        """The scenes behind each plan, where the source tells them."""
+        return self.source.scenes(plans)
+
+    def describe_sensor(self, sensor: SensorSpec) -> Outcome[SourceInfo]:
+        """What the source says of the caller's own bands."""
+        return self.source.describe_sensor(sensor)
+
+    def read(self, plan: FetchPlan) -> Outcome[Patch]:
+        """The source's part of a region, checked."""
+        return self.source.read(plan).bind(lambda patch: _checked(patch, plan))
+
+    def explain_empty(self, plan: FetchPlan) -> Outcome[None]:
+        """Why a plan has no scene, where the source tells."""
+        return self.source.explain_empty(plan)
 
 
 def with_checks(provider: Provider, sensor: SensorSpec | None) -> Provider:
@@ -183,8 +173,8 @@ def _checked(patch: Patch, plan: FetchPlan) -> Outcome[Patch]:
                     "check_raise=False to run on it all the same"
                 )
             )
-        told = {**_quality_meta(quality), "artifacts": dict(artifacts)}
-        return Success(replace(patch, meta={**patch.meta, "check": told}))
+        check = {**_quality_meta(quality), "artifacts": dict(artifacts)}
+        return Success(replace(patch, meta={**patch.meta, "check": check}))
 
     return _quicklooks(patch, sensor, name).bind(judged)
 

@@ -8,16 +8,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from returns.result import Failure, Success
+from returns.result import Failure, Result, Success
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from rs_embed.core import specs
 from rs_embed.core.errors import ProviderError, SpecError
+from rs_embed.core.fetch import FetchPlan, sensor_for
 from rs_embed.core.grid import Grid, roi_grid
+from rs_embed.core.intervals import midpoint, plan_intervals
 from rs_embed.core.model import Model, ModelChoice
 from rs_embed.core.patch import Interval, Patch
-from rs_embed.core.plan import FetchPlan, midpoint, plan_intervals, sensor_for
 from rs_embed.core.result import Outcome, collect, unwrap_or_raise
 from rs_embed.core.specs import SensorSpec, SpatialSpec, TemporalSpec
 from rs_embed.embedders.catalog import find_model
@@ -38,11 +39,11 @@ class Roi:
 
     Parameters
     ----------
-    fetches : tuple of FetchPlan
+    fetch_plans : tuple of FetchPlan
         The whole region, one for each input.
     names : tuple of str
         The bands of all of them, as the array calls them.
-    frames : tuple of Frame
+    intervals : tuple of Interval
     """
 
     fetch_plans: tuple[FetchPlan, ...]
@@ -69,15 +70,23 @@ def lazy_roi(
     backend: str,
 ) -> Outcome[xr.DataArray]:
     """What `rs_embed.open_roi` returns. Fails before anything is fetched, as planning does."""
-    return open_provider(backend).bind(
-        lambda provider: (
-            _of_sensor(provider, spatial, temporal, wanted)
-            if isinstance(wanted, SensorSpec)
-            else find_model(wanted).bind(
-                lambda model: _of_model(provider, spatial, temporal, model)
-            )
-        ).bind(lambda roi: _chunked(_array(provider, roi), chunks))
+    return Result.do(
+        chunked
+        for provider in open_provider(backend)
+        for roi in _plan_region(provider, spatial, temporal, wanted)
+        for chunked in _chunked(_array(provider, roi), chunks)
     )
+
+
+def _plan_region(
+    provider: Provider,
+    spatial: SpatialSpec,
+    temporal: TemporalSpec | None,
+    wanted: SensorSpec | str | ModelChoice,
+) -> Outcome[Roi]:
+    if isinstance(wanted, SensorSpec):
+        return _of_sensor(provider, spatial, temporal, wanted)
+    return find_model(wanted).bind(lambda model: _of_model(provider, spatial, temporal, model))
 
 
 def _of_sensor(
@@ -101,26 +110,23 @@ def _of_model(
 ) -> Outcome[Roi]:
     """The bands of every input of a model, its composites in its own cadence."""
     inputs = model.inputs
-
-    def planned(sources: Any) -> Outcome[Roi]:
-        return plan_intervals(model.cadence, temporal, sources).bind(
-            lambda intervals: roi_grid(spatial, model.scale_m).map(
-                lambda grid: Roi(
-                    tuple(
-                        FetchPlan(
-                            source.collection, source.bands, source.units, grid,
-                            intervals if source.dated and not item.static else (),
-                            sensor_for(item, source, grid.resolution[0], None), source.content_hash,
-                        )
-                        for item, source in zip(inputs, sources, strict=True)
-                    ),
-                    model.bands,
-                    intervals,
+    return Result.do(
+        Roi(
+            tuple(
+                FetchPlan(
+                    source.collection, source.bands, source.units, grid,
+                    intervals if source.dated and not item.static else (),
+                    sensor_for(item, source, grid.resolution[0], None), source.content_hash,
                 )
-            )
-        )  # fmt: skip
-
-    return collect(provider.describe(item, None) for item in inputs).bind(planned)
+                for item, source in zip(inputs, sources, strict=True)
+            ),
+            model.bands,
+            intervals,
+        )
+        for sources in collect(provider.describe(item, None) for item in inputs)
+        for intervals in plan_intervals(model.cadence, temporal, sources)
+        for grid in roi_grid(spatial, model.scale_m)
+    )  # fmt: skip
 
 
 class RoiArray(BackendArray):
@@ -190,16 +196,13 @@ class _Seen:
 
     def read(self, provider: Provider, whole: FetchPlan, part: FetchPlan) -> Outcome[Patch]:
         """The pixels of a part; Failure(ProviderError) where the whole region has no scene."""
-        read = getattr(provider, "read", None)
-        if read is None:
-            return provider.fetch(part)
-        found: Outcome[Patch] = read(part)
+        found = provider.read(part)
         if not isinstance(found, Success) or np.isfinite(found.unwrap().data).any():
             return found
         with self.lock:
             if self.known.get(whole.fingerprint):
                 return found
-            why: Outcome[Any] = provider.explain_empty(whole)  # type: ignore[attr-defined]
+            why = provider.explain_empty(whole)
             if isinstance(why, Failure):
                 return why
             self.known[whole.fingerprint] = True

@@ -2,39 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import deepcopy
 from typing import Any
 
-from returns.result import Failure, Success
+from returns.result import Failure, Result, Success
 
-from rs_embed.core import specs
 from rs_embed.core.embedding import Embedding
 from rs_embed.core.errors import SpecError
 from rs_embed.core.grid import Grid
 from rs_embed.core.model import Model, ModelChoice
-from rs_embed.core.patch import Patch, stack_patches
+from rs_embed.core.patch import PatchReader, stack_readers
 from rs_embed.core.plan import FetchPlan, RoiPlan
-from rs_embed.core.resample import check_cells
 from rs_embed.core.result import Outcome, caused, collect
-from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
+from rs_embed.core.specs import SensorSpec, SpatialSpec
 from rs_embed.embedders.catalog import find_model
 from rs_embed.embedders.runtime import LoadedModel, load
 from rs_embed.pipeline.assemble import assemble_embedding
 from rs_embed.pipeline.inspect import with_checks
-from rs_embed.pipeline.steps import (
-    Progress,
-    TiledInput,
-    check_output,
-    check_running,
-    encoded,
-    plan,
-    provenance,
-    south_up,
-    tiled_input,
-)
+from rs_embed.pipeline.options import EmbedOptions, Progress, check_request
+from rs_embed.pipeline.steps import TiledInput, encoded, plan, provenance, south_up, tiled_input
+from rs_embed.plugins.notices import warn_once
 from rs_embed.providers.auto import choose_provider
-from rs_embed.providers.base import Provider, check_available, list_scenes
+from rs_embed.providers.base import Provider, list_scenes
 
 Key = tuple[Grid, tuple[str, ...]]
 # Pixel values fetched ahead and held at once: 256 MB of float32.
@@ -42,41 +33,18 @@ _GROUP_VALUES = 64_000_000
 
 
 def embed_rois(
-    model: str | ModelChoice,
-    spatials: Sequence[SpatialSpec],
-    temporal: TemporalSpec | None,
-    *,
-    sensor: SensorSpec | None,
-    output: OutputSpec,
-    backend: str,
-    device: str,
-    source: Any,
-    input_prep: str,
-    overlap: int,
-    batch_size: int | None,
-    progress: Progress | None,
+    model: str | ModelChoice, spatials: Sequence[SpatialSpec], options: EmbedOptions
 ) -> Outcome[list[Outcome[Embedding]]]:
     """An Outcome for each ROI, in order; a Failure where the request as a whole is wrong."""
     if not isinstance(spatials, list | tuple) or not spatials:
         return Failure(SpecError("spatials must be a non-empty list of BBox or PointBuffer"))
-    checked = collect(
-        check
-        for check in (
-            specs.check_output(output),
-            Success(None) if sensor is None else specs.check_sensor(sensor),
-            check_running(batch_size, progress),
-        )
+    return Result.do(
+        done
+        for chosen in find_model(model)
+        for _ in check_request(chosen, options)
+        for source in choose_provider(chosen, options.backend, options.source)
+        for done in _embed(chosen, with_checks(source, options.sensor), list(spatials), options)
     )
-    return checked.bind(lambda _: find_model(model)).bind(
-        lambda chosen: check_output(chosen, output)
-        .bind(lambda _: choose_provider(chosen, backend, source))
-        .bind(
-            lambda provider: _embed(
-                chosen, with_checks(provider, sensor), list(spatials), temporal, sensor, output,
-                device, input_prep, overlap, batch_size, progress,
-            )
-        )
-    )  # fmt: skip
 
 
 def with_roi_context(
@@ -92,57 +60,72 @@ def with_roi_context(
 
 
 def _embed(
-    model: Model,
-    provider: Provider,
-    spatials: list[SpatialSpec],
-    temporal: TemporalSpec | None,
-    sensor: SensorSpec | None,
-    output: OutputSpec,
-    device: str,
-    input_prep: Any,
-    overlap: int,
-    batch_size: int | None,
-    progress: Progress | None,
+    model: Model, provider: Provider, spatials: list[SpatialSpec], options: EmbedOptions
 ) -> Outcome[list[Outcome[Embedding]]]:
+    input_prep: Any = options.input_prep
     plans = [
         plan(
-            model, one, temporal, provider, sensor=sensor, input_prep=input_prep, overlap=overlap
-        ).bind(lambda p: check_cells(p.roi, output).map(lambda _, p=p: p))  # type: ignore[misc]
+            model, one, options.temporal, provider, sensor=options.sensor, input_prep=input_prep,
+            overlap=options.overlap, output=options.output,
+        )
         for one in spatials
-    ]
+    ]  # fmt: skip
     distinct = {_key(p.unwrap()): p.unwrap() for p in plans if isinstance(p, Success)}
     # A batch that cannot be planned at all needs neither weights nor pixels.
     if not distinct:
-        return Success([p.map(_never) for p in plans])
-    note = _scale_note(model, sensor)
+        return Success(_in_order(plans, {}))
+    return Result.do(
+        _in_order(plans, _run(loaded, distinct, provider, options))
+        for _ in provider.check_available()
+        for loaded in load(model, options.device)
+    )
 
-    def run(loaded: LoadedModel) -> list[Outcome[Embedding]]:
-        results: dict[Key, Outcome[Embedding]] = {}
-        total = sum(len(planned.tiling) for planned in distinct.values())
-        before = 0
-        for keys, jobs, scenes in _groups(distinct, provider):
-            good = [(k, j.unwrap()) for k, j in zip(keys, jobs, strict=True) if _ok(j)]
-            results.update(
-                {k: j.map(_never) for k, j in zip(keys, jobs, strict=True) if not _ok(j)}
-            )
-            fields = encoded(
-                loaded,
-                [j for _, j in good],
-                batch_size=batch_size,
-                progress=_counted(progress, before, total),
-            )
-            before += sum(len(distinct[key].tiling) for key in keys)
-            told = scenes()
-            for i, (key, one) in enumerate(good):
-                meta = {**provenance(one, loaded, provider, told), **note}
-                results[key] = fields.bind(
-                    lambda cells, i=i, one=one, meta=meta: assemble_embedding(  # type: ignore[misc]
-                        one.plan, cells[i], output, meta, flip_rows=south_up(one)
-                    )
+
+def _run(
+    loaded: LoadedModel, plans: dict[Key, RoiPlan], provider: Provider, options: EmbedOptions
+) -> dict[Key, Outcome[Embedding]]:
+    """The embedding of every plan."""
+    note = _scale_note(loaded.model, options.sensor)
+    results: dict[Key, Outcome[Embedding]] = {}
+    total = sum(len(planned.tiling) for planned in plans.values())
+    before = 0
+    for group, inputs, scenes in _groups(plans, provider):
+        good = {key: one.unwrap() for key, one in inputs.items() if isinstance(one, Success)}
+        grids = encoded(
+            loaded,
+            list(good.values()),
+            batch_size=options.batch_size,
+            progress=_counted(options.progress, before, total),
+        )
+        before += sum(len(planned.tiling) for planned in group.values())
+        listed = scenes()
+        for (key, tiled), cells in zip(good.items(), grids, strict=True):
+            meta = {**provenance(tiled, loaded, provider, listed), **note}
+            results[key] = cells.bind(
+                lambda found, tiled=tiled, meta=meta: assemble_embedding(  # type: ignore[misc]
+                    tiled.plan, found, options.output, meta, flip_rows=south_up(tiled)
                 )
-        return [p.bind(lambda ok: results[_key(ok)]) for p in plans]
+            )
+        for key, one in inputs.items():
+            if key not in good:
+                results[key] = Failure(one.failure())
+    return results
 
-    return check_available(provider).bind(lambda _: load(model, device)).map(run)
+
+def _in_order(
+    plans: Sequence[Outcome[RoiPlan]], results: Mapping[Key, Outcome[Embedding]]
+) -> list[Outcome[Embedding]]:
+    """The result of every plan; of two equal plans each has its own."""
+    handed_out: set[Key] = set()
+
+    def own(planned: RoiPlan) -> Outcome[Embedding]:
+        key = _key(planned)
+        if key in handed_out:
+            return results[key].map(deepcopy)
+        handed_out.add(key)
+        return results[key]
+
+    return [planned.bind(own) for planned in plans]
 
 
 def _counted(progress: Progress | None, before: int, total: int) -> Progress | None:
@@ -152,21 +135,22 @@ def _counted(progress: Progress | None, before: int, total: int) -> Progress | N
     return lambda done, _: progress(before + done, total)
 
 
-Scenes = Callable[[], dict[str, Any]]
+Group = dict[Key, RoiPlan]
+ListScenes = Callable[[], dict[str, Any]]
 """What the source tells of the scenes of a group's fetches, by fingerprint."""
 
 
 def _groups(
-    plans: dict[Key, RoiPlan], provider: Provider
-) -> Iterator[tuple[list[Key], list[Outcome[TiledInput]], Scenes]]:
-    """Jobs in groups small enough to hold; the next group is fetched while one is run.
+    plans: Group, provider: Provider
+) -> Iterator[tuple[Group, dict[Key, Outcome[TiledInput]], ListScenes]]:
+    """Inputs in groups small enough to hold; the next group is opened while one is run.
 
     The scenes of a whole group are listed in one go, while its pixels come.
     """
     groups = list(_by_size(plans))
     if provider.workers <= 1:
         for group in groups:
-            yield list(group), _jobs(group, provider.fetch), lambda g=group: _listed(g, provider)  # type: ignore[misc]
+            yield group, _inputs(group, provider.open), lambda g=group: _listed(g, provider)  # type: ignore[misc]
         return
     with ThreadPoolExecutor(provider.workers) as pool:
         ahead = _submit(pool, groups[0], provider)
@@ -175,44 +159,44 @@ def _groups(
             scenes = pool.submit(_listed, group, provider)
             if i + 1 < len(groups):
                 ahead = _submit(pool, groups[i + 1], provider)
-            jobs = _jobs(group, lambda f, now=futures: now[f.fingerprint].result())  # type: ignore[misc]
-            yield list(group), jobs, scenes.result
+            inputs = _inputs(group, lambda f, now=futures: now[f.fingerprint].result())  # type: ignore[misc]
+            yield group, inputs, scenes.result
 
 
-def _jobs(
-    group: dict[Key, RoiPlan], fetch: Callable[[FetchPlan], Outcome[Patch]]
-) -> list[Outcome[TiledInput]]:
-    """The jobs of a group, each distinct fetch made once."""
-    done: dict[str, Outcome[Patch]] = {}
+def _inputs(
+    group: Group, open_plan: Callable[[FetchPlan], Outcome[PatchReader]]
+) -> dict[Key, Outcome[TiledInput]]:
+    """The inputs of a group, each distinct fetch made once."""
+    opened: dict[str, Outcome[PatchReader]] = {}
 
-    def once(one: FetchPlan) -> Outcome[Patch]:
-        if one.fingerprint not in done:
-            done[one.fingerprint] = fetch(one)
-        return done[one.fingerprint]
+    def once(one: FetchPlan) -> Outcome[PatchReader]:
+        if one.fingerprint not in opened:
+            opened[one.fingerprint] = open_plan(one)
+        return opened[one.fingerprint]
 
-    return [
-        collect(once(one) for one in planned.fetch_plans)
-        .map(stack_patches)
-        .bind(lambda patch, planned=planned: tiled_input(planned, patch))  # type: ignore[misc]
-        for planned in group.values()
-    ]
+    return {
+        key: collect(once(one) for one in planned.fetch_plans)
+        .map(stack_readers)
+        .bind(lambda reader, planned=planned: tiled_input(planned, reader))  # type: ignore[misc]
+        for key, planned in group.items()
+    }
 
 
 def _submit(
-    pool: ThreadPoolExecutor, group: dict[Key, RoiPlan], provider: Provider
-) -> dict[str, Future[Outcome[Patch]]]:
-    fetch_plans = {
-        one.fingerprint: one for planned in group.values() for one in planned.fetch_plans
-    }
-    return {key: pool.submit(provider.fetch, one) for key, one in fetch_plans.items()}
+    pool: ThreadPoolExecutor, group: Group, provider: Provider
+) -> dict[str, Future[Outcome[PatchReader]]]:
+    return {key: pool.submit(provider.open, one) for key, one in _distinct(group).items()}
 
 
-def _listed(group: dict[Key, RoiPlan], provider: Provider) -> dict[str, Any]:
-    fetch_plans = {
-        one.fingerprint: one for planned in group.values() for one in planned.fetch_plans
-    }
+def _listed(group: Group, provider: Provider) -> dict[str, Any]:
+    fetch_plans = _distinct(group)
     found = list_scenes(provider, list(fetch_plans.values()))
     return dict(zip(fetch_plans, found, strict=True))
+
+
+def _distinct(group: Group) -> dict[str, FetchPlan]:
+    """The fetches of a group by fingerprint."""
+    return {one.fingerprint: one for planned in group.values() for one in planned.fetch_plans}
 
 
 def _by_size(plans: dict[Key, RoiPlan]) -> Iterator[dict[Key, RoiPlan]]:
@@ -244,19 +228,9 @@ def _key(planned: RoiPlan) -> Key:
 def _scale_note(model: Model, sensor: SensorSpec | None) -> dict[str, Any]:
     if sensor is None or float(sensor.scale_m) == model.scale_m:
         return {}
-    from rs_embed.plugins.notices import warn_once
-
     note = (
         f"{model.id} was trained at {model.scale_m:g} m; the sensor's scale_m {sensor.scale_m} "
         "is used as given"
     )
     warn_once(("scale", model.id, sensor.scale_m), note)
     return {"model_scale_m": model.scale_m, "notes": [note]}
-
-
-def _ok(outcome: Outcome[Any]) -> bool:
-    return isinstance(outcome, Success)
-
-
-def _never(value: Any) -> Any:
-    raise AssertionError("a success cannot pass for a failure")

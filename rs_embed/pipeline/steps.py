@@ -1,4 +1,4 @@
-"""The river: spec -> plan -> patch -> tensors -> tokens -> Embedding.
+"""The steps of the pipeline: spec -> plan -> pixels -> tensors -> tokens -> Embedding.
 
 Each step is a small public function; analysis code can compose them, or put its own in a step's
 place. `docs/pipeline.md` works through an example.
@@ -11,15 +11,24 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from returns.result import Failure, Success
+from returns.result import Failure, Result, Success
 
 from rs_embed.core.bands import match_bands
-from rs_embed.core.errors import ModelError, RsEmbedError, SpecError
+from rs_embed.core.embedding import Embedding
+from rs_embed.core.errors import ModelError, RsEmbedError
 from rs_embed.core.model import Model, ModelChoice
-from rs_embed.core.patch import Interval, Patch, any_valid, in_units, stack_patches
-from rs_embed.core.plan import FetchPlan, InputPrep, RoiPlan, plan_roi
-from rs_embed.core.prepare import TokenMask, WindowReader, Windows, padded, valid_tokens
-from rs_embed.core.resample import check_cells, resize
+from rs_embed.core.patch import (
+    Interval,
+    Patch,
+    PatchReader,
+    ReadWindow,
+    any_valid,
+    in_units,
+    stack_readers,
+)
+from rs_embed.core.plan import InputPrep, RoiPlan, plan_roi
+from rs_embed.core.prepare import TokenMask, Windows, padded, valid_tokens
+from rs_embed.core.resample import resize
 from rs_embed.core.result import Outcome, collect
 from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
 from rs_embed.core.token_grid import TokenGrid, TokenMosaic, nothing_valid
@@ -27,12 +36,10 @@ from rs_embed.core.tokens import Tokens
 from rs_embed.core.units import check_convertible
 from rs_embed.core.windows import window_centres
 from rs_embed.embedders.catalog import find_model
-from rs_embed.embedders.runtime import LoadedModel, check_dates, encode, load, prepare
-from rs_embed.pipeline.assemble import assemble_embedding
+from rs_embed.embedders.runtime import LoadedModel, encode, load, prepare
+from rs_embed.pipeline.assemble import assemble_embedding, collections_of
+from rs_embed.pipeline.options import EmbedOptions, Progress, check_plan, check_request
 from rs_embed.providers.base import Provider, list_scenes
-
-Progress = Callable[[int, int], None]
-"""``progress(done, total)``, counted in windows."""
 
 _BATCH = {"cpu": 8, "cuda": 64}
 
@@ -41,17 +48,16 @@ _BATCH = {"cpu": 8, "cuda": 64}
 class TiledInput:
     """A planned ROI with its pixels at hand.
 
-    ``read`` gives the model's bands in its order, which the source calls ``bands`` and holds in
-    ``units``. ``empty_intervals`` counts the frames without a valid pixel.
+    ``open()`` begins to read them: it gives the model's bands in its order, counted from the ROI's
+    first pixel. The source calls these ``bands`` and holds them in ``units``.
     """
 
     plan: RoiPlan
-    read: WindowReader
+    open: Callable[[], ReadWindow]
     bands: tuple[str, ...]
     units: tuple[str, ...]
-    intervals: tuple[tuple[str, str], ...]
+    intervals: tuple[Interval, ...]
     meta: dict[str, Any]
-    empty_intervals: int = 0
 
 
 def embed(
@@ -62,32 +68,19 @@ def embed(
     *,
     output: OutputSpec | None = None,
     device: str = "auto",
-) -> Outcome[Any]:
-    """The whole river for one ROI, as one expression: read it to learn the steps."""
+) -> Outcome[Embedding]:
+    """The whole pipeline for one ROI, as one expression: read it to learn the steps."""
     wanted = output or OutputSpec.pooled()
-    return find_model(model).bind(
-        lambda chosen: check_output(chosen, wanted).bind(
-            lambda _: (
-                plan(chosen, spatial, temporal, provider)
-                .bind(lambda planned: check_cells(planned.roi, wanted).map(lambda _: planned))
-                .bind(
-                    lambda planned: load(chosen, device).bind(
-                        lambda loaded: fetch(planned, provider).bind(
-                            lambda patch: tiled_input(planned, patch).bind(
-                                lambda ready: encoded(loaded, [ready]).bind(
-                                    lambda fields: assemble_embedding(
-                                        planned,
-                                        fields[0],
-                                        wanted,
-                                        provenance(ready, loaded, provider),
-                                        flip_rows=south_up(ready),
-                                    )
-                                )
-                            )
-                        )
-                    )
-                )
-            )
+    return Result.do(
+        embedding
+        for chosen in find_model(model)
+        for _ in check_request(chosen, EmbedOptions(wanted))
+        for planned in plan(chosen, spatial, temporal, provider, output=wanted)
+        for loaded in load(chosen, device)
+        for tiled in open_input(planned, provider)
+        for cells in encode_input(loaded, tiled)
+        for embedding in assemble_embedding(
+            planned, cells, wanted, provenance(tiled, loaded, provider), flip_rows=south_up(tiled)
         )
     )
 
@@ -101,81 +94,93 @@ def plan(
     sensor: SensorSpec | None = None,
     input_prep: InputPrep = "native",
     overlap: int = 0,
+    output: OutputSpec | None = None,
 ) -> Outcome[RoiPlan]:
     """Which pixels to fetch for a ROI and which windows to lay over them; fetches nothing."""
-    return (
-        collect(provider.describe(item, sensor) for item in model.inputs)
-        .bind(
-            lambda sources: plan_roi(
-                model, spatial, temporal, sources,
-                sensor=sensor, input_prep=input_prep, overlap=overlap,
-            )
+    return Result.do(
+        planned
+        for sources in collect(provider.describe(item, sensor) for item in model.inputs)
+        for roi in plan_roi(
+            model, spatial, temporal, sources,
+            sensor=sensor, input_prep=input_prep, overlap=overlap,
         )
-        .bind(lambda planned: check_dates(model, _frames(planned)).map(lambda _: planned))
+        for planned in check_plan(roi, output or OutputSpec.pooled())
     )  # fmt: skip
 
 
-def _frames(planned: RoiPlan) -> tuple[Interval, ...]:
-    """The dates of a plan's pixels; none where no fetch has time."""
-    return next((one.intervals for one in planned.fetch_plans if one.intervals), ())
-
-
 def fetch(planned: RoiPlan, provider: Provider) -> Outcome[Patch]:
-    """The pixels of a plan, every input of the model side by side."""
-    return collect(provider.fetch(one) for one in planned.fetch_plans).map(stack_patches)
+    """The pixels of a plan, every input of the model side by side, all at once."""
+    return open_pixels(planned, provider).map(PatchReader.patch)
 
 
-def tiled_input(planned: RoiPlan, patch: Patch) -> Outcome[TiledInput]:
-    """A plan and the patch fetched for it, ready to be cut into windows.
+def open_pixels(planned: RoiPlan, provider: Provider) -> Outcome[PatchReader]:
+    """As `fetch`, to be read window by window."""
+    return collect(provider.open(one) for one in planned.fetch_plans).map(stack_readers)
+
+
+def open_input(planned: RoiPlan, provider: Provider) -> Outcome[TiledInput]:
+    """A plan with its pixels at hand, ready to be cut into windows."""
+    return open_pixels(planned, provider).bind(lambda reader: tiled_input(planned, reader))
+
+
+def tiled_input(planned: RoiPlan, pixels: Patch | PatchReader) -> Outcome[TiledInput]:
+    """A plan and the pixels fetched for it, ready to be cut into windows.
 
     A patch that is not quite the plan's own is taken by its band names.
 
-    Fails with ProviderError where no pixel of the patch is valid, with ModelError where it lacks
+    Fails with ProviderError where no pixel of a patch is valid, with ModelError where it lacks
     a band of the model, with SpecError where its units cannot become the model's.
     """
-    if not any_valid(patch.data):
-        return Failure(nothing_valid(_names(planned.fetch_plans)))
-    model = planned.model
-    return _band_places(planned, patch.bands).bind(
-        lambda places: check_convertible(
-            model.bands, tuple(patch.units[i] for i in places), model.units
-        ).map(lambda _: _ready(planned, patch, places))
+    if isinstance(pixels, Patch) and not any_valid(pixels.data):
+        return Failure(nothing_valid(collections_of(planned)))
+    reader = pixels.reader() if isinstance(pixels, Patch) else pixels
+    return Result.do(
+        _tiled(planned, reader, places)
+        for places in _band_places(planned, reader.bands)
+        for _ in check_convertible(
+            planned.model.bands, tuple(reader.units[i] for i in places), planned.model.units
+        )
     )
 
 
-def _ready(planned: RoiPlan, patch: Patch, places: tuple[int, ...]) -> TiledInput:
+def _tiled(planned: RoiPlan, reader: PatchReader, places: tuple[int, ...]) -> TiledInput:
     row0, col0 = planned.fetch_window[:2]
-    in_order = places == tuple(range(patch.data.shape[1]))
+    in_order = places == tuple(range(len(reader.bands)))
 
-    def read(row: int, col: int, height: int, width: int) -> np.ndarray:
-        r, c = row - row0, col - col0
-        pixels = patch.data[..., r : r + height, c : c + width]
-        return pixels if in_order else pixels[:, list(places)]
+    def opened() -> ReadWindow:
+        inner = reader.open()
 
-    bands, units = (tuple(of[i] for i in places) for of in (patch.bands, patch.units))
-    empty = _empty_frames(planned.model, patch, places)
-    return TiledInput(planned, read, bands, units, patch.intervals, dict(patch.meta), empty)
+        def read(row: int, col: int, height: int, width: int) -> np.ndarray:
+            pixels = inner(row - row0, col - col0, height, width)
+            return pixels if in_order else pixels[:, list(places)]
 
+        return read
 
-def _empty_frames(model: Model, patch: Patch, places: tuple[int, ...]) -> int:
-    """How many frames have no valid pixel in any band that has time."""
-    dated = [not item.static for item in model.inputs for _ in item.bands]
-    timed = [place for place, has_time in zip(places, dated, strict=True) if has_time]
-    if not patch.intervals:
-        return 0
-    return sum(not any(any_valid(step[i]) for i in timed) for step in patch.data)
+    bands, units = (tuple(of[i] for i in places) for of in (reader.bands, reader.units))
+    return TiledInput(planned, opened, bands, units, reader.intervals, dict(reader.meta))
 
 
-def windows(ready: TiledInput) -> Iterator[Windows]:
+def windows(tiled: TiledInput) -> Iterator[Windows]:
     """The windows of a ROI one by one, ``B = 1``, in the model's bands and units."""
-    return (window for window, _ in _seen(ready))
+    return (seen.window for seen in _seen(tiled))
 
 
-def _seen(ready: TiledInput) -> Iterator[tuple[Windows, TokenMask]]:
-    """The windows, each with what is there of its pixels before any fill."""
-    planned, model = ready.plan, ready.plan.model
+@dataclass(frozen=True)
+class _Seen:
+    """A window with what is there of its pixels before any fill.
+
+    ``present`` says of each interval whether it has any valid pixel, in bands that have time.
+    """
+
+    window: Windows
+    valid: TokenMask
+    present: np.ndarray
+
+
+def _seen(tiled: TiledInput) -> Iterator[_Seen]:
+    planned, model = tiled.plan, tiled.plan.model
     tiling, whole = planned.tiling, planned.input_prep == "resize"
-    read = padded(planned, ready.read)
+    read = padded(planned, tiled.open())
     side = planned.roi.height if whole else tiling.window_px
     places = [(0, 0)] if whole else tiling.windows()
     lonlat = (
@@ -183,9 +188,10 @@ def _seen(ready: TiledInput) -> Iterator[tuple[Windows, TokenMask]]:
         if whole
         else np.stack(window_centres(tiling, planned.roi), axis=-1)
     )
+    timed = [i for i, static in enumerate(_static_bands(model)) if not static]
 
     def shown(raw: np.ndarray) -> np.ndarray:
-        pixels = in_units(raw, ready.units, range(len(model.bands)), model.units)
+        pixels = in_units(raw, tiled.units, range(len(model.bands)), model.units)
         return resize(pixels, tiling.window_px) if whole and not _own_resize(model) else pixels
 
     for i, (row, col) in enumerate(places):
@@ -196,80 +202,167 @@ def _seen(ready: TiledInput) -> Iterator[tuple[Windows, TokenMask]]:
             pixels = shown(np.where(np.isfinite(raw), raw, np.float32(planned.fill)))
         # Resampled pixels are larger or smaller on the ground than those of the grid.
         scale = planned.roi.resolution[0] * side / pixels.shape[-1]
-        window = Windows(pixels[None], model.bands, (ready.intervals,), lonlat[i : i + 1], scale)
-        yield window, valid
+        window = Windows(pixels[None], model.bands, (tiled.intervals,), lonlat[i : i + 1], scale)
+        present = np.ones(len(tiled.intervals), dtype=bool)
+        if valid.missing and len(present):
+            present = np.array([any(any_valid(date[i]) for i in timed) for date in raw])
+        yield _Seen(window, valid, present)
+
+
+def _static_bands(model: Model) -> list[bool]:
+    return [item.static for item in model.inputs for _ in item.bands]
 
 
 def encode_inputs(
     loaded: LoadedModel,
-    jobs: Sequence[TiledInput],
+    inputs: Sequence[TiledInput],
     *,
     batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> list[TokenGrid]:
     """The cells of every ROI, run in batches that cross from one ROI to the next."""
-    size = batch_size or _BATCH.get(loaded.device.split(":")[0], 8)
-    canvases = [TokenMosaic(ready.plan.tiling, ready.plan.model.dim) for ready in jobs]
-    total = sum(len(ready.plan.tiling) for ready in jobs)
-    done = 0
-    queue: list[tuple[int, int, Windows, TokenMask]] = []
-    for j, ready in enumerate(jobs):
-        for i, (window, valid) in enumerate(_seen(ready)):
-            if valid.tokens is not None and not valid.tokens.any():
-                # Nothing to see: not run, and its cells stay missing.
-                side, dim = ready.plan.tiling.tokens_per_window, ready.plan.model.dim
-                canvases[j].add(i, np.full((side, side, dim), np.nan), None, valid.missing)
-                done += 1
-                if progress is not None:
-                    progress(done, total)
-                continue
-            if queue and (len(queue) >= size or not _alike(queue[0][2], window)):
-                done = _flush(loaded, jobs, queue, canvases, done, total, progress)
-            queue.append((j, i, window, valid))
-    _flush(loaded, jobs, queue, canvases, done, total, progress)
-    return [canvas.field() for canvas in canvases]
+    batches = _Batches(loaded, inputs, batch_size, progress)
+    for index, tiled in enumerate(inputs):
+        for i, seen in enumerate(_seen(tiled)):
+            batches.add(index, i, seen)
+    return batches.finish()
 
 
 def encoded(
     loaded: LoadedModel,
-    jobs: Sequence[TiledInput],
+    inputs: Sequence[TiledInput],
     *,
     batch_size: int | None = None,
     progress: Progress | None = None,
-) -> Outcome[list[TokenGrid]]:
-    """As `encode_inputs`; what a lazy array or the family refuses on the way is a Failure."""
+) -> list[Outcome[TokenGrid]]:
+    """As `encode_inputs`: pixels that cannot be read fail their own ROI, the family's word all."""
+    batches = _Batches(loaded, inputs, batch_size, progress)
+    failed: dict[int, RsEmbedError] = {}
     try:
-        return Success(encode_inputs(loaded, jobs, batch_size=batch_size, progress=progress))
+        for index, tiled in enumerate(inputs):
+            walk = enumerate(_seen(tiled))
+            while index not in failed:
+                try:
+                    i, seen = next(walk)
+                except StopIteration:
+                    break
+                except RsEmbedError as error:
+                    failed[index] = error
+                    batches.skip(index)
+                else:
+                    batches.add(index, i, seen)
+        grids = batches.finish()
     except RsEmbedError as error:
-        return Failure(error)
+        return [Failure(error) for _ in inputs]
+    return [
+        Failure(failed[index]) if index in failed else Success(grid)
+        for index, grid in enumerate(grids)
+    ]
+
+
+def encode_input(
+    loaded: LoadedModel,
+    tiled: TiledInput,
+    *,
+    batch_size: int | None = None,
+    progress: Progress | None = None,
+) -> Outcome[TokenGrid]:
+    """The cells of one ROI; what its source or the family refuses on the way is a Failure."""
+    return encoded(loaded, [tiled], batch_size=batch_size, progress=progress)[0]
+
+
+class _Batches:
+    """Windows on their way through the network, and the mosaics that their tokens make."""
+
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        inputs: Sequence[TiledInput],
+        batch_size: int | None,
+        progress: Progress | None,
+    ) -> None:
+        self._loaded = loaded
+        self._inputs = inputs
+        self._size = batch_size or _BATCH.get(loaded.device.split(":")[0], 8)
+        self._progress = progress
+        self._mosaics = [TokenMosaic(one.plan.tiling, one.plan.model.dim) for one in inputs]
+        self._counts = [0 for _ in inputs]
+        self._total = sum(len(one.plan.tiling) for one in inputs)
+        self._queue: list[tuple[int, int, _Seen]] = []
+
+    def add(self, index: int, i: int, seen: _Seen) -> None:
+        """Window ``i`` of an input, run when a batch is full."""
+        self._mosaics[index].note(seen.valid.missing, seen.present)
+        if seen.valid.tokens is not None and not seen.valid.tokens.any():
+            self._count([index])  # nothing to see: not run, and its cells stay missing
+            return
+        queue = self._queue
+        if queue and (len(queue) >= self._size or not _alike(queue[0][2].window, seen.window)):
+            self._flush()
+        queue.append((index, i, seen))
+
+    def skip(self, index: int) -> None:
+        """The rest of an input will not come."""
+        left = len(self._inputs[index].plan.tiling) - self._counts[index]
+        self._count([index] * (left - sum(one == index for one, _, _ in self._queue)))
+
+    def finish(self) -> list[TokenGrid]:
+        """Run what is waiting; the cells of every input."""
+        self._flush()
+        return [mosaic.result() for mosaic in self._mosaics]
+
+    def _flush(self) -> None:
+        """Run the queued windows as one batch and lay their tokens out."""
+        if not self._queue:
+            return
+        model = self._inputs[self._queue[0][0]].plan.model
+        batch = stack_windows([seen.window for _, _, seen in self._queue])
+        tokens: Tokens = encode(self._loaded, prepare(model, batch), model)
+        for k, (index, i, seen) in enumerate(self._queue):
+            cells = tokens.grid[k]
+            if seen.valid.tokens is not None:
+                cells = np.where(seen.valid.tokens[0, ..., None], cells, np.float32(np.nan))
+            image = None if tokens.image is None else tokens.image[k]
+            self._mosaics[index].add(i, cells, image)
+        done = [index for index, _, _ in self._queue]
+        self._queue.clear()
+        self._count(done)
+
+    def _count(self, indices: Sequence[int]) -> None:
+        for index in indices:
+            self._counts[index] += 1
+        if self._progress is not None and indices:
+            self._progress(sum(self._counts), self._total)
 
 
 def provenance(
-    ready: TiledInput,
+    tiled: TiledInput,
     loaded: LoadedModel,
     provider: Provider,
     scenes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What the source and the weights say of themselves, for `rs_embed.pipeline.assemble.finish`.
+    """What the source and the weights say of themselves, for `assemble_embedding`.
 
     ``scenes`` is what the source lists of the fetches, by fingerprint; None asks it.
     """
-    fetch_plans = ready.plan.fetch_plans
+    fetch_plans = tiled.plan.fetch_plans
     if scenes is None:
         listed = list_scenes(provider, list(fetch_plans))
-        scenes = {one.fingerprint: told for one, told in zip(fetch_plans, listed, strict=True)}
+        scenes = {one.fingerprint: facts for one, facts in zip(fetch_plans, listed, strict=True)}
     found = {one.collection: scenes[one.fingerprint] for one in fetch_plans}
+    listing = {} if None in found.values() else {"scenes": found}
     return {
         "backend": provider.name,
-        "input": {**ready.meta, **({} if None in found.values() else {"scenes": found})},
-        "empty_intervals": ready.empty_intervals,
+        "input": {
+            "bands": list(tiled.bands), "units": list(tiled.units), **tiled.meta, **listing,
+        },
         "weights": dict(loaded.provenance),
-    }
+    }  # fmt: skip
 
 
-def south_up(ready: TiledInput) -> bool:
+def south_up(tiled: TiledInput) -> bool:
     """Whether the source's own rows run south to north."""
-    return bool(ready.meta.get("south_up"))
+    return bool(tiled.meta.get("south_up"))
 
 
 def _alike(one: Windows, other: Windows) -> bool:
@@ -289,55 +382,6 @@ def stack_windows(parts: Sequence[Windows]) -> Windows:
     )
 
 
-def check_running(batch_size: Any, progress: Any) -> Outcome[None]:
-    """Failure(SpecError) where a size is no number of windows, or progress cannot be called."""
-    whole = isinstance(batch_size, int) and not isinstance(batch_size, bool)
-    if batch_size is not None and not (whole and batch_size > 0):
-        return Failure(SpecError(f"batch_size must be a whole number > 0, not {batch_size!r}"))
-    if progress is not None and not callable(progress):
-        return Failure(SpecError(f"progress must be called as (done, total), not {progress!r}"))
-    return Success(None)
-
-
-def check_output(model: Model, output: OutputSpec) -> Outcome[OutputSpec]:
-    """The output itself, or Failure(ModelError) where the model has no image-level vector."""
-    if output.pooling == "model" and model.spec.image_vector is None:
-        return Failure(
-            ModelError(
-                f"{model.id} defines no image-level vector of its own; use pooling='mean' or 'max'"
-            )
-        )
-    return Success(output)
-
-
-def _flush(
-    loaded: LoadedModel,
-    jobs: Sequence[TiledInput],
-    queue: list[tuple[int, int, Windows, TokenMask]],
-    canvases: Sequence[TokenMosaic],
-    done: int,
-    total: int,
-    progress: Progress | None,
-) -> int:
-    """Run the queued windows as one batch and lay their tokens out."""
-    if not queue:
-        return done
-    model = jobs[queue[0][0]].plan.model
-    batch = stack_windows([window for _, _, window, _ in queue])
-    tokens: Tokens = encode(loaded, prepare(model, batch), model)
-    for k, (j, i, _, valid) in enumerate(queue):
-        cells = tokens.grid[k]
-        if valid.tokens is not None:
-            cells = np.where(valid.tokens[0, ..., None], cells, np.float32(np.nan))
-        image = None if tokens.image is None else tokens.image[k]
-        canvases[j].add(i, cells, image, valid.missing)
-    done += len(queue)
-    queue.clear()
-    if progress is not None:
-        progress(done, total)
-    return done
-
-
 def _tokens_ground(pixels: np.ndarray, model: Model) -> np.ndarray:
     """The pixels of a window, or of the middle of a whole image that the model crops."""
     margin = round((model.image_px - model.window_px) / 2)
@@ -355,7 +399,3 @@ def _band_places(planned: RoiPlan, found: Sequence[str]) -> Outcome[tuple[int, .
     if tuple(found) == tuple(band for one in planned.fetch_plans for band in one.bands):
         return Success(tuple(range(len(found))))
     return match_bands(planned.model.bands, found, error=ModelError, where="the patch")
-
-
-def _names(fetch_plans: Sequence[FetchPlan]) -> str:
-    return ", ".join(dict.fromkeys(one.collection for one in fetch_plans)) or "the patch"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-def stack_steps(
+def stack_dates(
     done: Sequence[Outcome[Embedding]], metas: Sequence[dict[str, Any]], times: xr.DataArray
 ) -> Outcome[xr.DataArray]:
     """Embeddings of one shape along ``"time"``, in front.
@@ -59,8 +59,20 @@ def _stacked(
 
 
 def _merged(metas: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One description of several."""
+    """One description of several; of the input too, what is the same for all stays in its place."""
+    same, differing = _parted(metas)
+    if "input" in differing:
+        shared, own = _parted([meta["input"] for meta in metas])
+        same["input"] = shared
+        differing["input"] = [
+            {name: values[i] for name, values in own.items()} for i in range(len(metas))
+        ]
+    return {**same, "by_time": differing}
+
+
+def _parted(metas: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, list[Any]]]:
+    """What all say, and, by name, what each says."""
     names = list(dict.fromkeys(name for meta in metas for name in meta))
     first = metas[0]
     same = {k: first[k] for k in names if all(k in m and m[k] == first[k] for m in metas)}
-    return {**same, "by_time": {k: [m.get(k) for m in metas] for k in names if k not in same}}
+    return same, {k: [m.get(k) for m in metas] for k in names if k not in same}

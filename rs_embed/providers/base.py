@@ -1,78 +1,23 @@
-"""What every source of pixels does, and the table of those there are."""
+"""The table of sources there are, by name."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any
 
-from returns.result import Failure, Result, Success
+from returns.result import Failure, Success
 
 from rs_embed.core.errors import ProviderError, RsEmbedError, SpecError
-from rs_embed.core.model import InputSpec
-from rs_embed.core.patch import Patch
-from rs_embed.core.plan import FetchPlan, SourceInfo
 from rs_embed.core.result import Outcome
-from rs_embed.core.specs import SensorSpec
 from rs_embed.plugins.entry_points import load_entry_points
 from rs_embed.plugins.notices import warn_once
+from rs_embed.providers.source import Provider, list_scenes
+from rs_embed.providers.validated import ValidatedProvider, is_source
+
+__all__ = ["ENTRY_POINTS", "Factory", "Provider", "list_scenes", "open_provider", "register"]
 
 ENTRY_POINTS = "rs_embed.providers"
-
-
-@runtime_checkable
-class Provider(Protocol):
-    """A source of pixels.
-
-    ``describe`` says, without fetching a pixel, what the source gives for one input of a model;
-    it fails with ModelError or SpecError where it cannot serve it. ``fetch`` turns a plan into a
-    patch on exactly the plan's grid, NaN where a pixel is missing; its errors say with
-    ``transient`` whether the same fetch may succeed later. ``workers`` is how many fetches may run
-    at once.
-
-    Two methods more are optional: ``check_available() -> Outcome[None]``, asked before weights are
-    loaded (see `check_available`), and ``scenes(plans) -> Outcome[list]`` (see `list_scenes`).
-    """
-
-    @property
-    def name(self) -> str:
-        """What ``meta["backend"]`` says."""
-        ...
-
-    @property
-    def workers(self) -> int:
-        """How many fetches may run at once."""
-        ...
-
-    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[SourceInfo]:
-        """What the source gives for one input."""
-        ...
-
-    def fetch(self, plan: FetchPlan) -> Outcome[Patch]:
-        """The pixels of a plan."""
-        ...
-
-
-def check_available(provider: Provider) -> Outcome[None]:
-    """Whether a source can be asked, from those that can tell before the first fetch."""
-    ask = getattr(provider, "check_available", None)
-    return Success(None) if ask is None else ask()
-
-
-def list_scenes(provider: Provider, plans: Sequence[FetchPlan]) -> list[dict[str, Any] | None]:
-    """The scenes behind each plan, ``{"ids": [...], "dates": [...]}``; None where not told.
-
-    Where a source that lists scenes fails to, the entry says why: pixels at hand are worth more
-    than their provenance.
-    """
-    ask = getattr(provider, "scenes", None)
-    if ask is None:
-        return [None] * len(plans)
-    found: Outcome[list[dict[str, Any] | None]] = ask(plans)
-    if isinstance(found, Failure):
-        return [{"ids": None, "dates": None, "error": str(found.failure())} for _ in plans]
-    return found.unwrap()
 
 
 Factory = Callable[[Any], Provider]
@@ -137,9 +82,9 @@ def register(name: str, provider: Provider | Factory) -> Outcome[str]:
         return Failure(ProviderError(f"a backend name is a lower-case word, not {name!r}"))
     if name in _BUILT_IN or name in _FACTORIES or name == "auto":
         return Failure(ProviderError(f"the backend name {name!r} is taken; choose another"))
-    # A class has the names of its methods too, but it makes a source and is none.
-    if isinstance(provider, Provider) and not isinstance(provider, type):
-        _FACTORIES[name] = lambda source: _itself(name, provider, source)
+    if is_source(provider):
+        made: Any = provider
+        _FACTORIES[name] = lambda source: _itself(name, made, source)
     elif callable(provider):
         _FACTORIES[name] = provider
     else:
@@ -155,51 +100,6 @@ def register(name: str, provider: Provider | Factory) -> Outcome[str]:
 def _itself(name: str, provider: Provider, source: Any) -> Provider:
     _no_source(name, source)
     return provider
-
-
-@dataclass(frozen=True)
-class ValidatedProvider:
-    """A source that others wrote: what it gives is checked before it is used.
-
-    An error of rs_embed that it raises travels as a Failure, as if it had been returned.
-    """
-
-    inner: Provider
-    name: str
-    workers: int
-
-    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[SourceInfo]:
-        """What the source says, if that is a Source with the input's bands."""
-        return _checked_answer(
-            lambda: self.inner.describe(item, sensor), self.name, "describe", SourceInfo
-        ).bind(lambda source: self._described(source, item))
-
-    def fetch(self, plan: FetchPlan) -> Outcome[Patch]:
-        """The patch, if it holds the plan's bands on the plan's grid."""
-        return _checked_answer(lambda: self.inner.fetch(plan), self.name, "fetch", Patch).bind(
-            lambda patch: self._fetched(patch, plan)
-        )
-
-    def _described(self, source: SourceInfo, item: InputSpec) -> Outcome[SourceInfo]:
-        if len(source.bands) == len(source.units) == len(item.bands):
-            return Success(source)
-        text = (
-            f"backend {self.name!r} describes {len(source.bands)} bands and {len(source.units)} "
-            f"units for the {len(item.bands)} of {', '.join(item.bands)}; it must name one each"
-        )
-        return Failure(ProviderError(text))
-
-    def _fetched(self, patch: Patch, plan: FetchPlan) -> Outcome[Patch]:
-        wanted = (max(1, len(plan.intervals)), len(plan.bands), *plan.grid.shape)
-        data = patch.data
-        fits = data.shape == wanted and data.dtype == "float32"
-        if fits and patch.bands == plan.bands and patch.grid == plan.grid:
-            return Success(patch)
-        text = (
-            f"backend {self.name!r} gave {data.dtype} {data.shape} of {', '.join(patch.bands)}; "
-            f"the plan asks for float32 {wanted} of {', '.join(plan.bands)}, on its own grid"
-        )
-        return Failure(ProviderError(text))
 
 
 def open_provider(name: str, source: Any = None) -> Outcome[Provider]:
@@ -221,8 +121,8 @@ def _opened(name: str, factory: Factory, source: Any) -> Outcome[Provider]:
         return Failure(error)
 
 
-def _guarded(name: str, made: object) -> Outcome[Provider]:
-    if isinstance(made, Provider) and not isinstance(made, type):
+def _guarded(name: str, made: Any) -> Outcome[Provider]:
+    if is_source(made):
         return Success(ValidatedProvider(made, name, made.workers))
     return Failure(
         ProviderError(
@@ -230,24 +130,6 @@ def _guarded(name: str, made: object) -> Outcome[Provider]:
             "workers, describe and fetch"
         )
     )
-
-
-def _checked_answer(ask: Callable[[], Any], name: str, what: str, kind: type) -> Outcome[Any]:
-    """What another's source answers, as an Outcome of the kind that it should be."""
-    try:
-        answer = ask()
-    except RsEmbedError as error:
-        return Failure(error)
-    if isinstance(answer, Failure) and isinstance(answer.failure(), RsEmbedError):
-        return answer
-    if isinstance(answer, Success) and isinstance(answer.unwrap(), kind):
-        return answer
-    got = answer if isinstance(answer, Result) else type(answer).__name__
-    text = (
-        f"{what} of backend {name!r} gave {got}; it must give Success({kind.__name__}) or "
-        "Failure(ProviderError)"
-    )
-    return Failure(ProviderError(text))
 
 
 def _load_plugged() -> None:

@@ -41,12 +41,13 @@ from rs_embed.providers.gee_session import (
     compute_value,
     connect,
 )
+from rs_embed.providers.source import Provider, Scenes
 
 _SCENES_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
-class GeeProvider:
+class GeeProvider(Provider):
     """Pixels from Earth Engine.
 
     A client that is already initialised is used as it is; else it is initialised from the
@@ -151,7 +152,7 @@ class GeeProvider:
             lambda query: self.check_available().bind(lambda _: read(query, plan, self.settings))
         )
 
-    def scenes(self, plans: Sequence[FetchPlan]) -> Outcome[list[dict[str, Any]]]:
+    def scenes(self, plans: Sequence[FetchPlan]) -> Outcome[list[Scenes]]:
         """The scenes that each plan's composites are made of, many plans in one request.
 
         For each plan ``{"ids": [...], "dates": [...]}``, dates as ``YYYY-MM-DD``; no dates where
@@ -181,7 +182,7 @@ class GeeProvider:
             .map(lambda found: dict(zip(("place", "kind", "dates", "clouds"), found, strict=True)))
         )
 
-    def _scenes(self, plans: Sequence[FetchPlan]) -> Outcome[list[dict[str, Any]]]:
+    def _scenes(self, plans: Sequence[FetchPlan]) -> Outcome[list[Scenes]]:
         return (
             collect(self._query(plan) for plan in plans)
             .bind(lambda queries: compute_value(gee_graph.scene_lists(queries), self.settings))

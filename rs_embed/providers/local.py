@@ -6,21 +6,21 @@ from collections.abc import Callable, Sequence
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from returns.result import Failure, Success
 
 from rs_embed.core.bands import match_bands
 from rs_embed.core.crs import is_geographic, transformer
 from rs_embed.core.errors import ModelError, ProviderError
+from rs_embed.core.fetch import FetchPlan, SourceInfo
 from rs_embed.core.grid import Grid
 from rs_embed.core.model import InputSpec
-from rs_embed.core.patch import Interval, Patch
-from rs_embed.core.plan import FetchPlan, SourceInfo
+from rs_embed.core.patch import Interval, Patch, PatchReader
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import SensorSpec
-from rs_embed.core.times import median
 from rs_embed.core.units import check_convertible
+from rs_embed.providers.array import raster_reader
 from rs_embed.providers.files import open_path, open_source
+from rs_embed.providers.source import Provider
 from rs_embed.raster.raster import Raster
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ __all__ = ["LocalProvider", "local_provider", "open_path", "sample_provider", "s
 SAMPLE = "patagonia_s2_6band.tif"
 
 
-class LocalProvider:
+class LocalProvider(Provider):
     """A raster that is at hand as a source of pixels.
 
     Parameters
@@ -80,7 +80,11 @@ class LocalProvider:
 
         Fails with ProviderError where the plan lies outside the raster, or no date within it.
         """
-        return self._raster(plan.sensor.units).bind(lambda raster: fetch_raster(raster, plan))
+        return self.open(plan).map(PatchReader.patch)
+
+    def open(self, plan: FetchPlan) -> Outcome[PatchReader]:
+        """As `fetch`; of the raster only what a window needs is read."""
+        return self._raster(plan.sensor.units).bind(lambda raster: open_plan(raster, plan))
 
     def _raster(self, units: str | None) -> Outcome[Raster]:
         if units not in self._rasters:
@@ -172,13 +176,12 @@ def sample_scene() -> xr.DataArray:
     return named
 
 
-def fetch_raster(raster: Raster, plan: FetchPlan) -> Outcome[Patch]:
-    """A plan's patch from a raster. Fails with ProviderError outside of its ground or dates."""
+def open_plan(raster: Raster, plan: FetchPlan) -> Outcome[PatchReader]:
+    """A plan's pixels in a raster. Fails with ProviderError outside of its ground or dates."""
     if not _overlap(raster.grid, plan.grid):
         return Failure(_outside(raster.grid, plan.grid))
-    bands = [raster.bands.index(name) for name in plan.bands]
-    steps = _steps(raster.intervals, plan.intervals)
-    if plan.intervals and not any(steps):
+    groups = _groups(raster.intervals, plan.intervals)
+    if plan.intervals and not any(groups):
         first, last = min(raster.intervals)[0], max(raster.intervals)[0]
         return Failure(
             ProviderError(
@@ -186,40 +189,15 @@ def fetch_raster(raster: Raster, plan: FetchPlan) -> Outcome[Patch]:
                 f"(end excluded); it has {len(raster.intervals)} from {first} to {last}"
             )
         )
-    shape = (len(steps), len(bands), *plan.grid.shape)
-    data = np.full(shape, np.nan, dtype=np.float32)
-    for i, own in enumerate(steps):
-        if own:
-            dates = raster.only(bands, own).read(plan.grid)
-            data[i] = composite(dates, plan.sensor.composite)
-    meta = {**raster.notes, "scenes": [len(own) if raster.intervals else 1 for own in steps]}
-    if raster.intervals:
-        meta["dates"] = [[raster.intervals[i][0] for i in own] for own in steps]
-    factor = raster.factor(plan.grid)
-    if factor > 1:
-        meta["area_averaged"] = factor
-    return Success(Patch(data, plan.bands, plan.units, plan.grid, plan.intervals, meta))
+    return Success(raster_reader(raster, plan, groups))
 
 
-def _steps(have: Sequence[Interval], intervals: Sequence[Interval]) -> list[list[int]]:
+def _groups(have: Sequence[Interval], intervals: Sequence[Interval]) -> list[list[int]]:
     """The steps of time in each frame, oldest first; every step where no frame is asked for."""
     order = sorted(range(max(1, len(have))), key=lambda i: have[i][0] if have else "")
     if not intervals:
         return [order]
     return [[i for i in order if start <= have[i][0] < end] for start, end in intervals]
-
-
-def composite(dates: np.ndarray, how: str) -> np.ndarray:
-    """``(N, C, H, W)`` dates, oldest first, as one: NaN-aware median, or the last valid on top."""
-    if len(dates) == 1:
-        single: np.ndarray = dates[0]
-        return single
-    if how == "mosaic":
-        out: np.ndarray = dates[0].copy()
-        for later in dates[1:]:
-            np.copyto(out, later, where=np.isfinite(later))
-        return out
-    return median(dates)
 
 
 def _overlap(source: Grid, target: Grid) -> bool:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from returns.result import Success
 
+from rs_embed.core.fetch import FetchPlan, SourceInfo
 from rs_embed.core.model import InputSpec
 from rs_embed.core.patch import Patch
-from rs_embed.core.plan import FetchPlan, SourceInfo
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import SensorSpec
+from rs_embed.providers.source import Provider
 
 # Least and greatest value served, by units.
 _RANGES = {
@@ -27,7 +28,7 @@ _RANGES = {
 
 
 @dataclass(frozen=True)
-class MemoryProvider:
+class MemoryProvider(Provider):
     """Seeded pixels for any place and time; for tests, documentation and examples.
 
     A value depends on the collection, the band, the dates and the pixel's place on the lattice

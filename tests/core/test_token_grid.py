@@ -23,15 +23,15 @@ def grid_of(shape, dim=3, seed=0):
 
 
 def laid(tiling, cells, dim=3, order=None, holes=None):
-    """A canvas filled with what each window sees of known cells; beyond them, a wrong value."""
-    canvas = TokenMosaic(tiling, dim)
+    """A mosaic filled with what each window sees of known cells; beyond them, a wrong value."""
+    mosaic = TokenMosaic(tiling, dim)
     for i in order if order is not None else range(len(tiling)):
         side = tiling.tokens_per_window
         tokens = np.full((side, side, dim), 1e9, dtype=np.float32)
         own, part = tiling.spans(i)
         tokens[part] = cells[own]
-        canvas.add(i, tokens, None)
-    return canvas.field()
+        mosaic.add(i, tokens, None)
+    return mosaic.result()
 
 
 @given(tilings())
@@ -61,10 +61,10 @@ def test_the_order_of_windows_does_not_matter(drawn, random):
 
 def test_overlapping_windows_are_averaged():
     tiling = tile((8, 8), 8, 4, overlap=2)
-    canvas = TokenMosaic(tiling, 1)
+    mosaic = TokenMosaic(tiling, 1)
     for i in range(len(tiling)):
-        canvas.add(i, np.full((2, 2, 1), float(i), dtype=np.float32), None)
-    found = canvas.field().cells[..., 0]
+        mosaic.add(i, np.full((2, 2, 1), float(i), dtype=np.float32), None)
+    found = mosaic.result().cells[..., 0]
     # Windows 3 x 3; the cell (row, col) is seen by those at (row, row + 1) x (col, col + 1).
     wanted = [[np.mean([0, 1, 3, 4]), np.mean([1, 2, 4, 5])],
               [np.mean([3, 4, 6, 7]), np.mean([4, 5, 7, 8])]]  # fmt: skip
@@ -73,35 +73,37 @@ def test_overlapping_windows_are_averaged():
 
 def test_a_missing_token_is_left_out_of_the_average():
     tiling = tile((8, 8), 8, 4, overlap=2)
-    canvas = TokenMosaic(tiling, 1)
+    mosaic = TokenMosaic(tiling, 1)
     for i in range(len(tiling)):
         value = np.nan if i == 0 else 2.0
-        canvas.add(i, np.full((2, 2, 1), value, dtype=np.float32), None)
-    np.testing.assert_array_equal(canvas.field().cells, 2.0)
+        mosaic.add(i, np.full((2, 2, 1), value, dtype=np.float32), None)
+    np.testing.assert_array_equal(mosaic.result().cells, 2.0)
     empty = TokenMosaic(tiling, 1)
     for i in range(len(tiling)):
         empty.add(i, np.full((2, 2, 1), np.nan, dtype=np.float32), None)
-    assert np.isnan(empty.field().cells).all()
+    assert np.isnan(empty.result().cells).all()
 
 
 def test_missing_is_the_mean_share_over_the_windows():
     tiling = tile((8, 16), 8, 4)
-    canvas = TokenMosaic(tiling, 1)
+    mosaic = TokenMosaic(tiling, 1)
     for i, missing in enumerate((0.5, 0.0)):
-        canvas.add(i, np.zeros((2, 2, 1), dtype=np.float32), None, missing)
-    assert canvas.field().missing == 0.25
+        mosaic.add(i, np.zeros((2, 2, 1), dtype=np.float32), None)
+        mosaic.note(missing, np.array([i == 0, False, True]))
+    assert mosaic.result().missing == 0.25
+    assert mosaic.result().empty_intervals == 1
 
 
 def test_image_vectors_are_weighted_by_their_cells_inside():
     tiling = tile((8, 12), 8, 4)  # a whole window, and one with half of its cells inside
-    canvas = TokenMosaic(tiling, 1)
+    mosaic = TokenMosaic(tiling, 1)
     for i, value in enumerate((1.0, 4.0)):
-        canvas.add(i, np.zeros((2, 2, 1), dtype=np.float32), np.array([value, 0.0]))
-    np.testing.assert_allclose(canvas.field().image, [2.0, 0.0])
+        mosaic.add(i, np.zeros((2, 2, 1), dtype=np.float32), np.array([value, 0.0]))
+    np.testing.assert_allclose(mosaic.result().image, [2.0, 0.0])
     gone = TokenMosaic(tiling, 1)
     gone.add(0, np.full((2, 2, 1), np.nan, dtype=np.float32), np.array([1.0]))
     gone.add(1, np.zeros((2, 2, 1), dtype=np.float32), np.array([4.0]))
-    np.testing.assert_allclose(gone.field().image, [4.0])
+    np.testing.assert_allclose(gone.result().image, [4.0])
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.randoms(use_true_random=False))
@@ -175,21 +177,21 @@ def test_one_window_has_no_seams():
     assert position_share(np.zeros((16, 16, 1), np.float32), tile((64, 64), 32, 4)) is None
 
 
-def test_place_share_is_one_where_only_the_place_counts():
+def test_position_share_is_one_where_only_the_place_counts():
     tiling = tile((128, 128), 32, 4)
     place = np.random.default_rng(0).normal(size=(8, 8, 3))
     cells = np.tile(place, (4, 4, 1)).astype(np.float32)
     assert position_share(cells, tiling) == pytest.approx(1.0)
 
 
-def test_place_share_of_noise_is_chance():
+def test_position_share_of_noise_is_chance():
     tiling = tile((512, 512), 32, 4)
     share = position_share(grid_of((128, 128)), tiling)
     # 64 places, 16384 cells: 63 / 16383 by chance.
     assert share == pytest.approx(63 / 16383, rel=0.4)
 
 
-def test_place_share_leaves_missing_cells_out():
+def test_position_share_leaves_missing_cells_out():
     tiling = tile((128, 128), 32, 4)
     place = np.random.default_rng(0).normal(size=(8, 8, 3))
     cells = np.tile(place, (4, 4, 1)).astype(np.float32)

@@ -13,7 +13,7 @@ from returns.result import Failure, Success
 from rs_embed.core import registry
 from rs_embed.core.errors import ModelError, ProviderError, RsEmbedError, SpecError
 from rs_embed.core.grid import Grid
-from rs_embed.core.patch import Patch, any_valid, in_units, stack_patches
+from rs_embed.core.patch import Patch, any_valid, in_units, stack_readers
 from rs_embed.core.prepare import valid_tokens
 from rs_embed.core.result import caused, collect, unwrap_or_raise
 
@@ -105,27 +105,6 @@ def test_chw_of_a_single_date():
         _ = patch_of(3).chw
 
 
-def test_valid_where_any_band_of_any_date_is():
-    patch = patch_of(2)
-    patch.data[0] = np.nan
-    patch.data[1, 0, 0, 0] = np.nan
-    patch.data[:, :, 3, 3] = np.nan
-    valid = patch.valid()
-    assert valid[0, 0]
-    assert not valid[3, 3]
-    assert valid.sum() == 15
-
-
-def test_select_takes_bands_in_order_and_units():
-    patch = patch_of(bands=("B4", "B3", "B2"))
-    patch.data[0, 2] = 0.5
-    one = patch.select((2, 0), ("reflectance_x10000",) * 2)
-    assert one.bands == ("B2", "B4")
-    assert one.units == ("reflectance_x10000",) * 2
-    np.testing.assert_allclose(one.data[0, :, 0, 0], [5000, 2500])
-    assert one.grid == patch.grid
-
-
 def test_units_differ_band_by_band():
     data = np.ones((1, 2, 2, 2), dtype=np.float32)
     data[:, 1] = 0.01
@@ -138,16 +117,19 @@ def test_units_differ_band_by_band():
 
 def test_stacking_repeats_what_has_no_time():
     intervals = (("2022-06-01", "2022-07-01"), ("2022-07-01", "2022-08-01"))
-    both = stack_patches(
-        [patch_of(2, intervals=intervals), patch_of(1, ("dem",), 7.0, units="metres")]
-    )
+    dated, static = patch_of(2, intervals=intervals), patch_of(1, ("dem",), 7.0, units="metres")
+    both = stack_readers([dated.reader(), static.reader()]).patch()
     assert both.data.shape == (2, 3, 4, 4)
     assert both.bands == ("B4", "B3", "dem")
     assert both.units == ("reflectance", "reflectance", "metres")
     assert both.intervals == intervals
     np.testing.assert_array_equal(both.data[:, 2], 7)
-    one = patch_of()
-    assert stack_patches([one]) is one
+    np.testing.assert_array_equal(
+        stack_readers([dated.reader(), static.reader()]).open()(1, 2, 3, 1),
+        both.data[..., 1:4, 2:3],
+    )
+    one = patch_of().reader()
+    assert stack_readers([one]) is one
 
 
 def test_tokens_with_a_pixel():

@@ -301,7 +301,7 @@ def test_without_the_client(tmp_path) -> None:
         "import sys\n"
         "sys.modules['ee'] = None\n"
         "from rs_embed.providers.gee import GeeProvider\n"
-        "print(GeeProvider().ready().failure())\n"
+        "print(GeeProvider().check_available().failure())\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 'pip install "rs-embed[gee]"' in ran.stdout

@@ -1,0 +1,115 @@
+"""Pixels that lie in a raster, read window by window; and an array as a source of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from returns.result import Success
+
+from rs_embed.core.bands import match_bands
+from rs_embed.core.errors import ProviderError
+from rs_embed.core.fetch import FetchPlan, SourceInfo
+from rs_embed.core.model import InputSpec
+from rs_embed.core.patch import Patch, PatchReader, ReadWindow
+from rs_embed.core.result import Outcome, caused
+from rs_embed.core.specs import SensorSpec
+from rs_embed.core.times import composite
+from rs_embed.providers.source import Provider
+from rs_embed.raster.raster import Raster
+
+# Values of the raster read at once to make a window: 16 MB of float32.
+_STRIP_VALUES = 4_000_000
+
+
+@dataclass(frozen=True)
+class ArrayProvider(Provider):
+    """An array as a source of pixels; the grid of its plans is its own.
+
+    Parameters
+    ----------
+    raster : Raster
+    groups : tuple of tuple of int
+        The times of the array that are composited into each interval of a plan.
+    notes : mapping
+        What was decided on the way to the working grid.
+    """
+
+    raster: Raster
+    groups: tuple[tuple[int, ...], ...]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    name: str = "array"
+    workers: int = 1
+
+    def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[SourceInfo]:
+        """The array's bands for one input, stand-ins in their places. It has no collection."""
+        raster = self.raster
+        return match_bands(item.bands, raster.bands, substitutes=raster.substitutes).map(
+            lambda places: SourceInfo(
+                "",
+                tuple(raster.bands[i] for i in places),
+                tuple(raster.units[i] for i in places),
+                dated=bool(raster.intervals) and not item.static,
+                grid=raster.grid,
+            )
+        )
+
+    def fetch(self, plan: FetchPlan) -> Outcome[Patch]:
+        """All pixels of a plan."""
+        return self.open(plan).map(PatchReader.patch)
+
+    def open(self, plan: FetchPlan) -> Outcome[PatchReader]:
+        """The pixels of a plan; of the array only what a window needs is computed."""
+        return Success(raster_reader(self.raster, plan, self.groups, self.notes))
+
+
+def raster_reader(
+    raster: Raster,
+    plan: FetchPlan,
+    groups: Sequence[Sequence[int]],
+    notes: Mapping[str, Any] | None = None,
+) -> PatchReader:
+    """The pixels of a plan in a raster.
+
+    ``groups`` are the times of the raster, oldest first, that each T is composited of. Beside a
+    window, no more of the raster is held at once than a strip that becomes part of it.
+    """
+    bands = [raster.bands.index(name) for name in plan.bands]
+    used = sorted({i for own in groups for i in own})
+    indices = [[used.index(i) for i in own] for own in groups]
+    factor = raster.factor(plan.grid)
+    values = max(1, len(used)) * len(bands) * factor**2
+
+    def opened() -> ReadWindow:
+        part = raster.only(bands, used)
+
+        def read_strip(row: int, col: int, height: int, width: int) -> np.ndarray:
+            try:
+                dates = part.read(plan.grid.window(row, col, height, width))
+            except OSError as error:
+                raise caused(
+                    ProviderError(f"the pixels of the source cannot be read: {error}"), by=error
+                ) from error
+            return composite(dates, indices, plan.sensor.composite)
+
+        def read(row: int, col: int, height: int, width: int) -> np.ndarray:
+            rows = max(1, _STRIP_VALUES // (values * width))
+            if rows >= height:
+                return read_strip(row, col, height, width)
+            out = np.empty((len(groups), len(bands), height, width), dtype=np.float32)
+            for top in range(0, height, rows):
+                each = min(rows, height - top)
+                out[..., top : top + each, :] = read_strip(row + top, col, each, width)
+            return out
+
+        return read
+
+    meta = {**raster.notes, **(notes or {})}
+    meta["scenes"] = [len(own) if raster.intervals else 1 for own in groups]
+    if raster.intervals:
+        meta["dates"] = [[raster.intervals[i][0] for i in own] for own in groups]
+    if factor > 1:
+        meta["area_averaged"] = factor
+    return PatchReader(opened, plan.bands, plan.units, plan.grid, plan.intervals, meta)
