@@ -142,7 +142,7 @@ def test_torch_is_named_where_it_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "find_spec", lambda name: None)
-    assert 'pip install "rs-embed[torch]"' in why(read_state(tmp_path / "w.pth"))
+    assert "extra `torch`" in why(read_state(tmp_path / "w.pth"))
 
 
 @pytest.mark.skipif(not GALILEO.exists(), reason="needs the published Galileo nano weights")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import io
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -21,10 +23,12 @@ from returns.result import Failure, Success
 from rs_embed.core.errors import ModelError
 from rs_embed.core.model import WeightRecord
 from rs_embed.embedders import store, transfer
+from rs_embed.embedders.watched import Watched
 from tests.hub import CHECKOUT, Client, Hub, serve
 
 pytest.importorskip("huggingface_hub")
 FileLock = pytest.importorskip("filelock").FileLock
+hub_constants = pytest.importorskip("huggingface_hub.constants")
 
 COMMIT = "c0ffee" + "0" * 34
 HUB_RESUMES = version("huggingface_hub") < "1"
@@ -34,7 +38,7 @@ GALILEO_SHA256 = "eab6acacf527886a508a555bc24efe4b4a2cf91b162e84cd1c4a1807e94218
 SCENES = (
     "first", "cut", "empty", "spoilt", "silent", "mute", "reset", "down", "gone", "moved", "gated",
     "barred", "changed", "again", "grown", "main", "huge", "untold", "pair", "late", "page", "html",
-    "part", "ignored", "lost", "broken",
+    "part", "ignored", "lost", "broken", "xet", "xets", "mine", "slow", "zenodo",
 )  # fmt: skip
 """One repository each, so that no test sees another one's cache."""
 
@@ -79,7 +83,7 @@ def client(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clien
         yield running
 
 
-def failed(result: dict[str, Any], *words: str, transient: bool, within_s: float = 10) -> None:
+def failed(result: dict[str, Any], *words: str, transient: bool, within_s: float = 30) -> None:
     assert result.get("type") == "ModelError", result
     for word in words:
         assert word in result["error"]
@@ -386,7 +390,8 @@ def test_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> Non
     outcome = store.locate(hub_record("first"))
     assert isinstance(outcome, Failure)
     assert isinstance(outcome.failure(), ModelError)
-    assert 'pip install "rs-embed[torch]"' in str(outcome.failure())
+    text = str(outcome.failure())
+    assert "pip install torch timm huggingface_hub safetensors (extra `torch`)" in text
 
 
 # Consent and licence
@@ -459,3 +464,123 @@ def test_real_weights_have_their_published_hash(
     started = time.monotonic()
     assert store.content_sha256(GALILEO) == GALILEO_SHA256
     assert time.monotonic() - started < 0.05
+
+
+# The hub's cache: links, and bytes that repositories share
+
+XET = "e" * 64
+"""A name of the shared store: 64 hexadecimal digits that are no SHA-256 of the bytes."""
+
+
+def share(client: Client, path: Path) -> Path:
+    """Lay a repository's bytes into a store beside it, as the client does with Xet files."""
+    entry = Path(os.path.normpath(path.parent / os.readlink(path)))
+    store_file = client.home / "hub" / "shared" / XET[:2] / f"{XET[:-4]}{len(entry.name):04x}"
+    store_file.parent.mkdir(parents=True, exist_ok=True)
+    entry.replace(store_file)
+    entry.symlink_to(store_file)
+    return store_file
+
+
+def test_a_name_in_the_shared_store_is_no_hash(hub: Hub, client: Client) -> None:
+    record = hub_record("xet", sha256=None, size=None)
+    path = Path(heals(client, record, "xet")["path"])
+    share(client, path)
+    before = hub.requests()
+    with Client(hub.url, client.home) as later:
+        assert later.locate(record)["path"] == str(path)
+    assert hub.requests() == before
+
+
+def test_healing_leaves_what_others_share(hub: Hub, client: Client) -> None:
+    record = hub_record("xets")
+    path = Path(heals(client, record, "xets")["path"])
+    shared = share(client, path)
+    shared.write_bytes(content("other"))
+    with Client(hub.url, client.home) as later:
+        failed(later.locate(record), "damaged", "SHA-256", transient=True)
+        assert shared.read_bytes() == content("other"), "another repository may need it"
+        assert not path.is_symlink()
+        heals(later, record, "xets")
+
+
+def test_a_link_out_of_the_cache_goes_and_its_target_stays(
+    hub: Hub, client: Client, tmp_path: Path
+) -> None:
+    record = hub_record("mine")
+    path = Path(heals(client, record, "mine")["path"])
+    own = tmp_path / "years_of_work.pth"
+    own.write_bytes(content("other"))
+    path.unlink()
+    path.symlink_to(own)
+    with Client(hub.url, client.home) as later:
+        failed(later.locate(record), "damaged", transient=True)
+        assert own.read_bytes() == content("other")
+        heals(later, record, "mine")
+
+
+def test_a_first_byte_may_take_as_long_as_the_documentation_says(hub: Hub, tmp_path: Path) -> None:
+    hub.fault("/plain/acme/slow", "late", seconds=2.5)
+    record = url_record(hub, "slow")
+    with Client(hub.url, tmp_path, HF_HUB_DOWNLOAD_TIMEOUT="1") as hasty:
+        failed(hasty.locate(record), "timed out", "weights=FILE", transient=True)
+    with Client(hub.url, tmp_path, HF_HUB_DOWNLOAD_TIMEOUT="60") as patient:
+        heals(patient, record, "slow")
+    told = inspect.signature(store.locate).parameters["timeout_s"].default
+    assert told == hub_constants.DEFAULT_DOWNLOAD_TIMEOUT == 10
+
+
+def test_a_published_md5_is_checked(hub: Hub, client: Client) -> None:
+    body = content("zenodo")
+    right = hashlib.md5(body, usedforsecurity=False).hexdigest()
+    failed(
+        client.locate(url_record(hub, "zenodo", sha256=None, size=None, md5="0" * 32)),
+        "MD5", right, transient=False,
+    )  # fmt: skip
+    told = heals(client, url_record(hub, "zenodo", sha256=None, md5=right), "zenodo")["provenance"]
+    assert told["published"] is told["pinned"] is True
+
+
+def test_what_stands_still_is_left_and_says_so() -> None:
+    """A transfer without a time-out of its own, as those of Xet storage are."""
+    held, bars = threading.Event(), []
+
+    def still(bar: type) -> None:
+        bars.append(bar(total=10, disable=True))
+        held.wait(60)
+
+    call = Watched(still)
+    with pytest.raises(TimeoutError, match="no byte"):
+        call.result(0.3)
+    held.set()
+    with pytest.raises(TimeoutError, match="nobody waits"):
+        bars[0].update(1)
+    assert Watched(lambda bar: "here").result(5) == "here"
+    with pytest.raises(ValueError, match="no"):
+        Watched(lambda bar: int("no")).result(5)
+
+
+def test_the_clients_constants_are_left_alone(hub: Hub, tmp_path: Path) -> None:
+    """Other libraries in the process read them too."""
+    code = (
+        "import sys, threading\n"
+        "from huggingface_hub import constants, file_download\n"
+        "from rs_embed.core.model import WeightRecord\n"
+        "from rs_embed.embedders.store import locate\n"
+        "names = [n for n in dir(constants) if n.isupper()]\n"
+        "def now():\n"
+        "    return [getattr(constants, n) for n in names], file_download._ETAG_RETRY_TIMEOUT\n"
+        "before, seen = now(), []\n"
+        "def watch(frame, event, arg):\n"
+        "    seen.append(now() == before)\n"
+        "threading.setprofile(watch); sys.setprofile(watch)\n"
+        f"outcome = locate(WeightRecord('lfs/first.pth', repo='acme/first', revision={COMMIT!r}))\n"
+        "sys.setprofile(None)\n"
+        "print(type(outcome).__name__, all(seen), len(seen) > 1000)\n"
+    )
+    env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False,
+        cwd=CHECKOUT, timeout=120,
+    )  # fmt: skip
+    assert ran.stdout.split() == ["Success", "True", "True"], ran.stderr

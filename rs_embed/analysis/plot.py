@@ -10,6 +10,7 @@ from returns.result import Failure, Success
 from rs_embed.analysis.components import pca
 from rs_embed.core.crs import is_geographic
 from rs_embed.core.errors import ModelError, SpecError
+from rs_embed.core.extras import missing_text
 from rs_embed.core.grid import Grid
 from rs_embed.core.result import Outcome, caused
 from rs_embed.raster.embedding_array import cells_grid, check_grid
@@ -67,7 +68,7 @@ def _drawn(components: xr.DataArray, grid: Grid, ax: Any) -> Outcome[Any]:
     try:
         from matplotlib import pyplot as plt
     except ImportError as error:
-        missing = ModelError('plot() needs matplotlib; pip install "rs-embed[plot]"')
+        missing = ModelError(missing_text("plot()", "plot", "matplotlib"))
         return Failure(caused(missing, by=error))
     if ax is None:
         ratio = grid.height * grid.resolution[1] / (grid.width * grid.resolution[0])

@@ -11,6 +11,7 @@ import numpy as np
 
 from rs_embed.api import sample_scene
 from rs_embed.core.errors import ModelError
+from rs_embed.core.extras import missing_text
 from rs_embed.core.model import ModelChoice
 
 if TYPE_CHECKING:
@@ -51,9 +52,8 @@ def run_demo(
         Where pictures are asked for and matplotlib is not installed.
     """
     if pictures and find_spec("matplotlib") is None:
-        raise ModelError(
-            'pictures need matplotlib: pip install "rs-embed[plot]", or pass --no-pictures'
-        )
+        needed = missing_text("drawing pictures", "plot", "matplotlib")
+        raise ModelError(f"{needed}; or pass --no-pictures")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     scene = sample_scene()

@@ -77,7 +77,11 @@ def pinned_by(record: WeightRecord) -> str:
     """What fixes the bytes."""
     pins = [
         name
-        for name, value in (("revision", record.revision), ("SHA-256", record.sha256))
+        for name, value in (
+            ("revision", record.revision),
+            ("SHA-256", record.sha256),
+            ("MD5", record.md5),
+        )
         if value is not None
     ]
     return ", ".join(pins) or "nothing yet"

@@ -65,6 +65,8 @@ class WeightRecord:
         Bytes, where only a rounded size is known; used to ask before large downloads.
     source : str
         Where these facts were read.
+    md5 : str or None
+        Of the whole file, where its publisher states that and no SHA-256, as Zenodo does.
     """
 
     filename: str
@@ -77,11 +79,17 @@ class WeightRecord:
     restricted: bool = False
     approx_size: int | None = None
     source: str = ""
+    md5: str | None = None
+
+    @property
+    def hashed(self) -> bool:
+        """Whether a hash of the bytes is known."""
+        return self.sha256 is not None or self.md5 is not None
 
     @property
     def pinned(self) -> bool:
         """Whether a revision or a hash fixes the bytes."""
-        return self.revision is not None or self.sha256 is not None
+        return self.revision is not None or self.hashed
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,12 +22,13 @@ from typing import TypeAlias
 from returns.result import Failure, Success
 
 from rs_embed.core.errors import ModelError
+from rs_embed.core.extras import missing_text
 from rs_embed.core.model import WeightRecord
 from rs_embed.core.result import Outcome, caused
+from rs_embed.embedders.hub_cache import hub_blob, hub_cached, hub_remove, is_shared
 from rs_embed.embedders.transfer import (
     REMEDY,
     Agree,
-    hub_cached,
     hub_fetch,
     is_sha256,
     url_fetch,
@@ -50,7 +51,7 @@ def locate(
     local: str | os.PathLike[str] | None = None,
     consent: Consent | None = None,
     model: str = "MODEL",
-    timeout_s: float = 5.0,
+    timeout_s: float = 10.0,
 ) -> Outcome[Path]:
     """Path of the weights, checked; downloaded if they are not on this machine yet.
 
@@ -70,8 +71,8 @@ def locate(
         How messages name the model.
     timeout_s : float
         Seconds that a server may stay silent before a try ends. ``HF_HUB_DOWNLOAD_TIMEOUT`` and
-        ``HF_HUB_ETAG_TIMEOUT`` go before it. A server that answers and then sends nothing at all
-        costs about seven times as much.
+        ``HF_HUB_ETAG_TIMEOUT`` go before it, for files from elsewhere too. A server that answers
+        and then sends nothing at all costs about seven times as much.
 
     Returns
     -------
@@ -104,6 +105,7 @@ def provenance(record: WeightRecord | None, path: Path) -> dict[str, str | int |
     recorded ones (None where no hash is recorded).
     """
     digest = content_sha256(path)
+    published = _is_published(record, path, digest)
     told: dict[str, str | int | bool | None] = {
         "file": path.name,
         "repo": None,
@@ -113,8 +115,8 @@ def provenance(record: WeightRecord | None, path: Path) -> dict[str, str | int |
         "sha256": digest,
         "size": path.stat().st_size,
         "pinned": False,
-        "published": digest == record.sha256 if record and record.sha256 else None,
-        "licence": record.licence if record and digest == record.sha256 else "not stated",
+        "published": published,
+        "licence": record.licence if record and published else "not stated",
     }
     if record is None or not _is_cached(path):
         return told
@@ -132,8 +134,16 @@ def provenance(record: WeightRecord | None, path: Path) -> dict[str, str | int |
 
 def content_sha256(path: Path) -> str:
     """SHA-256 of a file, computed once and remembered until its size or time of change differ."""
-    stat = path.stat()
-    return _remembered_sha256(str(path.absolute()), stat.st_size, stat.st_mtime_ns)
+    return _content_hash(path, "sha256")
+
+
+def _is_published(record: WeightRecord | None, path: Path, digest: str) -> bool | None:
+    """Whether the bytes are the recorded ones; None where no hash is recorded."""
+    if record is None or not record.hashed:
+        return None
+    if record.sha256 is not None:
+        return digest == record.sha256
+    return _content_hash(path, "md5") == record.md5
 
 
 def note_licence(record: WeightRecord) -> None:
@@ -156,8 +166,7 @@ def installed(*packages: str) -> Outcome[None]:
     missing = [name for name in packages if not _present(name)]
     if not missing:
         return Success(None)
-    text = f'weights need {" and ".join(missing)}: run  pip install "rs-embed[torch]"'
-    return Failure(ModelError(text))
+    return Failure(ModelError(missing_text("loading weights", "torch", *missing)))
 
 
 def weights_home() -> Path:
@@ -199,13 +208,27 @@ def _agreement(record: WeightRecord, consent: Consent, model: str) -> Agree:
 def _published_file(record: WeightRecord, agree: Agree, timeout_s: float) -> Outcome[Path]:
     here = find_kept(record)
     if here is not None:
-        found: Outcome[Path] = Success(here)
-    elif record.repo is not None:
-        found = hub_fetch(record, agree, timeout_s)
-    else:
+        return _checked(record, here, fresh=False)
+    if record.repo is None:
         target = weights_home() / "files" / _kept_as(record)
         found = url_fetch(record, target, agree, timeout_s)
-    return found.bind(lambda path: _checked(record, path, fresh=here is None))
+        return found.bind(lambda path: _checked(record, path, fresh=True))
+    return (
+        hub_fetch(record, agree, timeout_s)
+        .bind(lambda path: _anew_if_shared(record, path, agree, timeout_s))
+        .bind(lambda path: _checked(record, path, fresh=True))
+    )
+
+
+def _anew_if_shared(
+    record: WeightRecord, path: Path, agree: Agree, timeout_s: float
+) -> Outcome[Path]:
+    """Bytes that another repository brought are not downloaded; damaged ones are, once more."""
+    try:
+        sound = not is_shared(record, path) or _difference(record, path) is None
+    except OSError:
+        sound = True  # what cannot be read is told by the check that follows
+    return Success(path) if sound else hub_fetch(record, agree, timeout_s, anew=True)
 
 
 def _kept_as(record: WeightRecord) -> str:
@@ -214,15 +237,12 @@ def _kept_as(record: WeightRecord) -> str:
 
 
 def _checked(record: WeightRecord, path: Path, *, fresh: bool) -> Outcome[Path]:
-    """The path if its bytes are the recorded ones; else the file goes, so that the next try heals.
-
-    Where no hash is recorded, the name that the hub gave a large file in its cache is its hash.
-    """
+    """The path if its bytes are the recorded ones; else the file goes, and the next try heals."""
     try:
         problem = _difference(record, path)
         if problem is None:
             return Success(path)
-        _remove(path)
+        _remove(record, path)
     except OSError as error:
         text = f"{where(record)}: the file in the cache cannot be read or removed ({error})"
         return Failure(caused(ModelError(f"{text}; mend its permissions, {REMEDY}"), by=error))
@@ -234,16 +254,20 @@ def _checked(record: WeightRecord, path: Path, *, fresh: bool) -> Outcome[Path]:
 
 
 def _difference(record: WeightRecord, path: Path) -> str | None:
+    """What is not as recorded. Of no recorded hash, the hub's own name for a large file is one."""
     size = path.stat().st_size
     if record.size is not None and size != record.size:
         return f"{size:,} bytes, not {record.size:,}"
-    if record.sha256 is None and _is_page(path):
+    if not record.hashed and _is_page(path):
         return "a web page, not weights"
-    blob = path.resolve().name
-    wanted = record.sha256 or (blob if is_sha256(blob) else None)
+    blob = hub_blob(record, path)
+    named = blob.name if blob is not None and is_sha256(blob.name) else None
+    wanted = record.sha256 or (None if record.md5 else named)
     digest = content_sha256(path)
     if wanted is not None and digest != wanted:
         return f"SHA-256 {digest}, not {wanted}"
+    if record.md5 is not None and _content_hash(path, "md5") != record.md5:
+        return f"MD5 {_content_hash(path, 'md5')}, not {record.md5}"
     return None
 
 
@@ -253,14 +277,11 @@ def _is_page(path: Path) -> bool:
         return file.read(64).lstrip()[:1] == b"<"
 
 
-def _remove(path: Path) -> None:
-    """Remove a file and, in the hub's cache, the blob that it is a link to."""
-    while True:
-        target = path.parent / os.readlink(path) if path.is_symlink() else None
+def _remove(record: WeightRecord, path: Path) -> None:
+    if record.repo is None:
         path.unlink(missing_ok=True)
-        if target is None:
-            return
-        path = target
+    else:
+        hub_remove(record, path)
 
 
 def _is_cached(path: Path) -> bool:
@@ -270,18 +291,25 @@ def _is_cached(path: Path) -> bool:
     return any(path.absolute().is_relative_to(home.absolute()) for home in homes)
 
 
+def _content_hash(path: Path, algorithm: str) -> str:
+    stat = path.stat()
+    return _remembered_hash(str(path.absolute()), stat.st_size, stat.st_mtime_ns, algorithm)
+
+
 @lru_cache(maxsize=64)
-def _remembered_sha256(path: str, size: int, mtime_ns: int) -> str:
+def _remembered_hash(path: str, size: int, mtime_ns: int, algorithm: str) -> str:
     name = hashlib.sha256(path.encode()).hexdigest()
     note = weights_home() / "checked" / f"{name[:32]}.json"
     seen = _read_note(note)
-    if (seen.get("size"), seen.get("mtime_ns")) == (size, mtime_ns) and is_sha256(
-        str(seen.get("sha256"))
-    ):
-        return str(seen["sha256"])
+    known = str(seen.get(algorithm))
+    digits = 2 * hashlib.new(algorithm).digest_size
+    same = (seen.get("size"), seen.get("mtime_ns")) == (size, mtime_ns)
+    if same and re.fullmatch(f"[0-9a-f]{{{digits}}}", known):
+        return known
     with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    _write_note(note, {"size": size, "mtime_ns": mtime_ns, "sha256": digest})
+        digest = hashlib.file_digest(file, algorithm).hexdigest()
+    kept = seen if same else {}
+    _write_note(note, {**kept, "size": size, "mtime_ns": mtime_ns, algorithm: digest})
     return digest
 
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import errno
 import http.client
+import inspect
 import os
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -22,6 +21,7 @@ from returns.result import Failure, Success
 from rs_embed.core.errors import ModelError, RsEmbedError
 from rs_embed.core.model import WeightRecord
 from rs_embed.core.result import Outcome, caused
+from rs_embed.embedders.watched import Watched
 
 T = TypeVar("T")
 
@@ -29,6 +29,7 @@ Agree = Callable[[int | None], Outcome[None]]
 """Asked with the size in bytes, once it is known and before the body is read."""
 
 TRIES = 4
+HUB_TRIES = 7  # one more than the hub client makes over HTTP, a second apart
 CHUNK = 1 << 20
 REMEDY = "or pass weights=FILE with a copy of your own"
 UNWRITABLE = {
@@ -38,32 +39,31 @@ UNWRITABLE = {
     errno.EROFS: "the cache is read-only: set HF_HOME to a folder of yours",
 }
 
-_hub_turn = threading.Lock()
+
+def silence_s(timeout_s: float) -> float:
+    """Seconds that a server may stay silent: ``HF_HUB_DOWNLOAD_TIMEOUT`` where the user set it."""
+    from huggingface_hub import constants
+
+    own = constants.HF_HUB_DOWNLOAD_TIMEOUT
+    return timeout_s if own == constants.DEFAULT_DOWNLOAD_TIMEOUT else float(own)
 
 
-def hub_cached(record: WeightRecord) -> Path | None:
-    """The file in the hub's own cache, found without any request; None where it is not there.
-
-    An unpinned record means what ``main`` was when the file was first fetched here.
-    """
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(_repo(record), record.filename, revision=_revision(record))
-    return Path(found) if isinstance(found, str) else None
-
-
-def hub_fetch(record: WeightRecord, agree: Agree, timeout_s: float) -> Outcome[Path]:
+def hub_fetch(
+    record: WeightRecord, agree: Agree, timeout_s: float, *, anew: bool = False
+) -> Outcome[Path]:
     """Path of a hub file in the hub's own cache, after asking the hub what the file is.
 
     The question comes first because the hub client answers its own failed one with minutes of
     retries, and because a file other than the recorded one is then refused before it is fetched.
-    Fails with ModelError; transient where the same call may succeed later.
+    ``anew`` fetches the bytes although the cache has some: a copy that repositories share, say,
+    which is damaged. Fails with ModelError; transient where the same call may succeed later.
     """
     return (
-        _hub_call(record, timeout_s, lambda: _hub_facts(record, timeout_s))
+        _hub_call(record, lambda: _hub_facts(record, timeout_s))
         .bind(lambda facts: _as_recorded(record, facts))
+        .bind(lambda size: _hub_call(record, lambda: _hub_to_come(record, size, timeout_s)))
         .bind(agree)
-        .bind(lambda _: _hub_call(record, timeout_s, lambda: _hub_download(record, timeout_s)))
+        .bind(lambda _: _hub_call(record, lambda: _hub_download(record, timeout_s, anew)))
     )
 
 
@@ -98,41 +98,14 @@ def url_fetch(record: WeightRecord, target: Path, agree: Agree, timeout_s: float
 # The hub
 
 
-@contextmanager
-def _bounded_waits(timeout_s: float) -> Iterator[None]:
-    """The hub client with short waits, unless the user's environment sets them.
-
-    It reads its waits from module constants at every request, and takes no arguments for them: ten
-    seconds by six for a silent server, and six minutes where its first question fails. One
-    download at a time, because the constants are shared. The telemetry switch spares a request.
-    """
-    from huggingface_hub import constants, file_download
-
-    wanted: list[tuple[Any, str, object]] = [(constants, "HF_HUB_DISABLE_TELEMETRY", True)]
-    if constants.HF_HUB_DOWNLOAD_TIMEOUT == constants.DEFAULT_DOWNLOAD_TIMEOUT:
-        wanted.append((constants, "HF_HUB_DOWNLOAD_TIMEOUT", timeout_s))
-    if hasattr(file_download, "_ETAG_RETRY_TIMEOUT"):
-        wanted.append((file_download, "_ETAG_RETRY_TIMEOUT", timeout_s))
-    with _hub_turn:
-        before = [(module, name, getattr(module, name)) for module, name, _ in wanted]
-        for module, name, value in wanted:
-            setattr(module, name, value)
-        try:
-            yield
-        finally:
-            for module, name, value in before:
-                setattr(module, name, value)
-
-
-def _hub_call(record: WeightRecord, timeout_s: float, call: Callable[[], T]) -> Outcome[T]:
+def _hub_call(record: WeightRecord, call: Callable[[], T]) -> Outcome[T]:
     from huggingface_hub.errors import HfHubHTTPError
 
     # The client's HTTP library changed twice; its own error names the root of the library's errors.
     roots = cast(tuple[type[BaseException], ...], HfHubHTTPError.__bases__)
     foreign: tuple[type[BaseException], ...] = (OSError, ValueError, RuntimeError, *roots)
     try:
-        with _bounded_waits(timeout_s):
-            return Success(call())
+        return Success(call())
     except foreign as error:
         return Failure(_hub_error(record, error))
 
@@ -158,8 +131,7 @@ def _as_recorded(record: WeightRecord, facts: tuple[str | None, int | None]) -> 
     elif record.size and size is not None and size != record.size:
         difference = f"{size:,} bytes, not {record.size:,}"
     else:
-        already = is_sha256(etag) and (_hub_folder(record) / "blobs" / str(etag)).exists()
-        return Success(0 if already else size or record.size or record.approx_size)
+        return Success(size or record.size or record.approx_size)
     return Failure(
         ModelError(
             f"{where(record)} is another file than the published weights this version knows: the "
@@ -168,17 +140,56 @@ def _as_recorded(record: WeightRecord, facts: tuple[str | None, int | None]) -> 
     )
 
 
-def _hub_download(record: WeightRecord, timeout_s: float) -> Path:
+def _hub_to_come(record: WeightRecord, size: int | None, timeout_s: float) -> int | None:
+    """Bytes that a download would bring: none of a file that another repository brought already.
+
+    The client answers that itself from 1.0 on; of an older one the whole file is asked for.
+    """
     from huggingface_hub import hf_hub_download
 
-    path = hf_hub_download(
+    if not _takes("dry_run"):
+        return size
+    told: Any = hf_hub_download(
         _repo(record),
         record.filename,
         revision=_revision(record),
         etag_timeout=timeout_s,
-        library_name="rs-embed",
+        dry_run=True,
     )
-    return Path(path)
+    return size if told.will_download else 0
+
+
+def _hub_download(record: WeightRecord, timeout_s: float, anew: bool) -> Path:
+    """The client's own download, ended where no byte comes for as long as its tries may take.
+
+    Its HTTP transfers know a time-out (``HF_HUB_DOWNLOAD_TIMEOUT``), those of Xet storage do not:
+    so that both end, the call runs in a thread of its own, and is left alone where it stands still.
+    """
+    from huggingface_hub import hf_hub_download
+
+    def fetched(bar: type) -> str:
+        watched: dict[str, Any] = {"tqdm_class": bar} if _takes("tqdm_class") else {}
+        path: str = hf_hub_download(
+            _repo(record),
+            record.filename,
+            revision=_revision(record),
+            etag_timeout=timeout_s,
+            library_name="rs-embed",
+            force_download=anew,
+            **watched,
+        )
+        return path
+
+    if not _takes("tqdm_class"):  # before 1.0, and then without Xet
+        return Path(fetched(type))
+    return Path(Watched(fetched).result(HUB_TRIES * (silence_s(timeout_s) + 1)))
+
+
+def _takes(word: str) -> bool:
+    """Whether the client's download knows a keyword; older ones lack some."""
+    from huggingface_hub import hf_hub_download
+
+    return word in inspect.signature(hf_hub_download).parameters
 
 
 def _hub_error(record: WeightRecord, error: BaseException) -> RsEmbedError:
@@ -230,7 +241,7 @@ def _into_place(
         return Success(target)
     fetch_window = _persist(record, part, agree, timeout_s)
     if isinstance(fetch_window, Failure):
-        if record.sha256 is None:
+        if not record.hashed:
             part.unlink(missing_ok=True)
         return fetch_window
     os.replace(part, target)
@@ -257,7 +268,7 @@ def _try_url(
     record: WeightRecord, part: Path, agree: Agree, timeout_s: float
 ) -> Outcome[int | None]:
     # Without a hash nothing would tell a file spliced from two versions: such a one starts again.
-    have = _size(part) if record.sha256 else 0
+    have = _size(part) if record.hashed else 0
     if record.size and have == record.size:
         return Success(have)
     headers = {"User-Agent": "rs-embed", "Accept-Encoding": "identity"}
@@ -265,7 +276,7 @@ def _try_url(
         headers["Range"] = f"bytes={have}-"
     request = urllib.request.Request(str(record.url), headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as response:
+        with urllib.request.urlopen(request, timeout=silence_s(timeout_s)) as response:
             start = have if response.status == http.client.PARTIAL_CONTENT else 0
             rest = response.headers.get("Content-Length")
             total = start + int(rest) if rest else None
@@ -371,10 +382,3 @@ def _repo(record: WeightRecord) -> str:
 
 def _revision(record: WeightRecord) -> str:
     return record.revision or "main"
-
-
-def _hub_folder(record: WeightRecord) -> Path:
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
-
-    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=_repo(record), repo_type="model")

@@ -14,6 +14,7 @@ from xarray.core import indexing
 
 from rs_embed.core import specs
 from rs_embed.core.errors import ProviderError, SpecError
+from rs_embed.core.extras import missing_text
 from rs_embed.core.fetch import FetchPlan, sensor_for
 from rs_embed.core.grid import Grid, roi_grid
 from rs_embed.core.intervals import midpoint, plan_intervals
@@ -261,7 +262,7 @@ def _chunked(array: xr.DataArray, chunks: Any) -> Outcome[xr.DataArray]:
     try:
         return Success(array.chunk(chunks))
     except ImportError as error:
-        failure = ProviderError('chunks= needs dask; pip install "rs-embed[dask]"')
+        failure = ProviderError(missing_text("chunks=", "dask", "dask"))
         failure.__cause__ = error
         return Failure(failure)
     except (ValueError, TypeError) as error:

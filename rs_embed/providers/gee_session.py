@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from returns.result import Failure, Success
 
 from rs_embed.core.errors import ProviderError, RsEmbedError
+from rs_embed.core.extras import missing_text
 from rs_embed.core.result import Outcome, caused
 
 T = TypeVar("T")
@@ -81,9 +82,7 @@ def connect(settings: Settings) -> Outcome[None]:
     except ImportError as error:
         return Failure(
             caused(
-                ProviderError(
-                    "backend 'gee' needs the Earth Engine client; pip install \"rs-embed[gee]\""
-                ),
+                ProviderError(missing_text("backend 'gee'", "gee", "the Earth Engine client")),
                 by=error,
             )
         )

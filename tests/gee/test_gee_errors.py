@@ -304,7 +304,7 @@ def test_without_the_client(tmp_path) -> None:
         "print(GeeProvider().check_available().failure())\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert 'pip install "rs-embed[gee]"' in ran.stdout
+    assert "pip install earthengine-api (extra `gee`)" in ran.stdout
 
 
 def test_a_transport_of_the_callers_is_used(untouched: None) -> None:

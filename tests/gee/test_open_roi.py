@@ -135,7 +135,8 @@ def test_without_dask(server: Server) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.splitlines() == ["2030.0", 'chunks= needs dask; pip install "rs-embed[dask]"']
+    needed = 'chunks= needs dask: pip install "dask[array]" (extra `dask`)'
+    assert ran.stdout.splitlines() == ["2030.0", needed]
 
 
 def test_chunks_that_do_not_fit(server: Server) -> None:

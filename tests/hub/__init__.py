@@ -87,6 +87,8 @@ class Client:
             | {
                 "HF_ENDPOINT": endpoint,
                 "HF_HOME": str(home),
+                "HF_HUB_DOWNLOAD_TIMEOUT": "1",
+                "HF_HUB_DISABLE_TELEMETRY": "1",
                 "NO_PROXY": "127.0.0.1,localhost",
                 "no_proxy": "127.0.0.1,localhost",
                 "PYTHONPATH": os.pathsep.join([str(CHECKOUT), kept.get("PYTHONPATH", "")]),

@@ -10,6 +10,7 @@ Faults, by ``kind``; ``times`` requests are spoilt (default: all until healed), 
 - ``spoil``: the right head, the right number of bytes, other bytes
 - ``page``: a web page with status 200
 - ``whole``: ignore Range
+- ``late``: answer as it should, after ``seconds``
 
 A file with ``huge`` in its name is said to have 3 GB; of one with ``untold`` no size is told.
 """
@@ -78,6 +79,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send(200, b"<!doctype html><p>Sign in", {"Content-Type": "text/html"})
         elif kind == "stall" and "after" not in fault:
             self.hold()
+        elif kind == "late":
+            time.sleep(fault["seconds"])
+            self.route({})
         else:
             self.route(fault)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rs_embed.core.errors import ModelError
+from rs_embed.core.extras import missing_text
 from rs_embed.core.model import InputSpec, Model, ModelSpec, Option, Variant, WeightRecord
 from rs_embed.core.prepare import Windows
 from rs_embed.core.tokens import Tokens
@@ -352,9 +353,7 @@ def _resized_and_cropped(levels: np.ndarray, size: int) -> np.ndarray:
     try:
         from PIL import Image
     except ImportError as error:
-        raise ModelError(
-            'prepare="official" resizes with pillow; pip install "rs-embed[models]"'
-        ) from error
+        raise ModelError(missing_text('prepare="official"', "models", "pillow")) from error
     _, height, width = levels.shape
     short = min(height, width)
     target = (int(size * width / short), int(size * height / short))
