@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import os
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +233,88 @@ def test_from_file_to_network(tmp_path: Path, state: dict[str, Any]) -> None:
         read_state(path, wrapper="model").bind(lambda s: fill(build_on_meta(Small), s)).unwrap()
     )
     assert torch.equal(network.proj.weight, state["proj.weight"])
+
+
+# Files of one's own
+
+
+@pytest.mark.parametrize("kind", ["zip", "safetensors"])
+def test_a_file_that_is_read_may_be_written_over(
+    tmp_path: Path, state: dict[str, Any], kind: str
+) -> None:
+    path = tmp_path / ("w.safetensors" if kind == "safetensors" else "w.pth")
+    if kind == "safetensors":
+        pytest.importorskip("safetensors.torch").save_file(state, path)
+    else:
+        torch.save(state, path)
+    read = read_state(path).unwrap()
+    with path.open("r+b") as file:  # in place: the same file to whoever has mapped it
+        file.write(b"\xff" * path.stat().st_size)
+    assert all(torch.equal(read[key], state[key]) for key in state)
+    with path.open("r+b") as file:
+        file.truncate(10)
+    assert all(torch.equal(read[key], state[key]) for key in state)
+
+
+def test_what_the_caller_allows_in_pickles_stays_allowed(
+    tmp_path: Path, state: dict[str, Any]
+) -> None:
+    path = saved(tmp_path / "w.pth", {"model": state, "args": argparse.Namespace(lr=0.1)})
+    mine = [argparse.Namespace, Small]
+    with torch.serialization.safe_globals(mine):
+        assert isinstance(read_state(path), Success)
+        assert set(torch.serialization.get_safe_globals()) >= set(mine)
+    assert argparse.Namespace not in torch.serialization.get_safe_globals()
+    assert isinstance(read_state(path), Success)
+    assert argparse.Namespace not in torch.serialization.get_safe_globals()
+
+
+def test_files_are_read_from_many_threads(tmp_path: Path, state: dict[str, Any]) -> None:
+    path = saved(tmp_path / "w.pth", {"model": state, "args": argparse.Namespace(lr=0.1)})
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(read_state, [path] * 64))
+    assert all(isinstance(one, Success) for one in found)
+    assert argparse.Namespace not in torch.serialization.get_safe_globals()
+
+
+def test_a_checkpoint_without_an_end_is_refused(tmp_path: Path, state: dict[str, Any]) -> None:
+    loop: dict[str, Any] = {"model": state}
+    loop["self"] = loop
+    assert "without end" in why(read_state(saved(tmp_path / "loop.pth", loop)))
+    deep: dict[str, Any] = dict(state)
+    for _ in range(40):
+        deep = {"in": deep}
+    assert "without end" in why(read_state(saved(tmp_path / "deep.pth", deep)))
+
+
+def test_a_file_under_the_home_folder_is_found_and_its_change_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through a whole model: the next load sees the new numbers, and the old network is gone."""
+    from rs_embed.core.model import ModelChoice
+    from rs_embed.embedders import catalog, runtime
+    from tests import toys
+
+    spec = toys.linear("homely")
+    monkeypatch.setattr(catalog, "_REGISTERED", dict(catalog._REGISTERED))
+    catalog.add_model(spec).unwrap()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    choice = ModelChoice("homely", weights="~/own.pt")
+
+    def loaded() -> Any:
+        return catalog.find_model(choice).bind(lambda one: runtime.load(one, "cpu"))
+
+    assert "~" not in why(loaded())
+    torch.save({"weight": torch.ones(2, 3)}, tmp_path / "own.pt")
+    first = loaded().unwrap().network
+    assert loaded().unwrap().network is first
+    before = len(runtime._CACHE)
+    torch.save({"weight": torch.zeros(2, 3)}, tmp_path / "own.pt")
+    second = loaded().unwrap().network
+    assert float(second.weight.sum()) == 0
+    assert len(runtime._CACHE) == before, "the network of the file as it was is let go"
+    torch.save({"wrong": torch.zeros(2, 3)}, tmp_path / "own.pt")
+    message = why(loaded())
+    for word in ("homely:one", "weight", "wrong", "acme/linear/own.pt"):
+        assert word in message
+    runtime.unload_models()

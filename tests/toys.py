@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rs_embed.core.model import Cadence, InputSpec, Model, ModelSpec, Option, Variant
+from rs_embed.core.model import Cadence, InputSpec, Model, ModelSpec, Option, Variant, WeightRecord
 from rs_embed.core.plan import midpoint
 from rs_embed.core.prepare import Windows
 from rs_embed.core.tokens import Tokens
@@ -105,3 +105,36 @@ def trivial_encode(network: None, arrays: dict[str, np.ndarray], model: Model) -
     grid = np.zeros((len(pixels), side, side, model.dim), dtype=np.float32)
     grid[..., 0] = pixels[:, 0, 0, 0, 0, None, None]
     return Tokens(grid)
+
+
+def linear(id: str = "linear") -> ModelSpec:
+    """A torch model of one matrix, whose weights are published nowhere that can be reached."""
+    record = WeightRecord("own.pt", repo="acme/linear", licence="MIT")
+    return toy(
+        id, device=True, build="tests.toys:linear_build", prepare="tests.toys:linear_prepare",
+        encode="tests.toys:linear_encode", image_vector=None,
+        variants=(Variant("one", 2, weights=record),), default_variant="one",
+    )  # fmt: skip
+
+
+def linear_build(model: Model) -> Any:
+    """Three bands to two features, without bias."""
+    import torch
+
+    return torch.nn.Linear(3, 2, bias=False)
+
+
+def linear_prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:
+    """Band means of each token, ``(B, h, w, 3)``; missing pixels are 0."""
+    pixels = np.nan_to_num(windows.pixels.mean(axis=1))
+    batch, bands, height, width = pixels.shape
+    p = model.token_px
+    cells = pixels.reshape(batch, bands, height // p, p, width // p, p).mean(axis=(3, 5))
+    return {"cells": cells.transpose(0, 2, 3, 1).astype(np.float32)}
+
+
+def linear_encode(network: Any, arrays: dict[str, np.ndarray], model: Model) -> Tokens:
+    """Two features a token."""
+    import torch
+
+    return Tokens(network(torch.from_numpy(arrays["cells"])).numpy())

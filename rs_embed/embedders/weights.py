@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import re
+import threading
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from pickle import UnpicklingError
@@ -30,18 +32,22 @@ if TYPE_CHECKING:
 
 Network = TypeVar("Network", bound="nn.Module")
 
+MAX_DEPTH = 16
+"""Dicts inside dicts that a checkpoint may have; one that refers to itself has no end."""
+
+_READING = threading.Lock()
+
 NAMED = 6
 """How many keys an error names before it counts the rest."""
 
 
-def read_state(path: Path, *, wrapper: str | None = None) -> Outcome[State]:
-    """The tensors of a file by key, on the CPU, mapped from the file rather than copied.
+def read_state(path: Path, *, wrapper: str | None = None, mapped: bool = False) -> Outcome[State]:
+    """The tensors of a file by key, on the CPU.
 
     Code in a pickle is never run. Nested dicts are flattened with dots, so what a training run
     saved under "model" has keys that start with ``model.``; a family's ``checkpoint_filter`` picks
     those. What is neither a dict nor a tensor (epochs, arguments) is left out; tensors never are,
-    so that `fill` names each one that nobody asked for. The file must not be written to while a
-    network made from it is in use.
+    so that `fill` names each one that nobody asked for.
 
     Parameters
     ----------
@@ -49,17 +55,21 @@ def read_state(path: Path, *, wrapper: str | None = None) -> Outcome[State]:
         ``.safetensors``, or whatever ``torch.save`` wrote.
     wrapper : str, optional
         Only what stands under this top-level key, such as "model" or "state_dict".
+    mapped : bool
+        Map the file instead of reading it: less work, for a file that nobody writes to while the
+        network is in use, as those of the hub's cache. One rewritten in place would change the
+        network, one cut short would end the process.
 
     Returns
     -------
     Outcome of dict
         Fails with ModelError: the file is damaged, wants code to be run, has no such ``wrapper``,
-        or holds no tensors.
+        holds no tensors, or refers to itself.
     """
     if path.suffix == ".safetensors":
-        raw = installed("torch", "safetensors").bind(lambda _: _read_safetensors(path))
+        raw = installed("torch", "safetensors").bind(lambda _: _read_safetensors(path, mapped))
     else:
-        raw = installed("torch").bind(lambda _: _read_pickle(path))
+        raw = installed("torch").bind(lambda _: _read_pickle(path, mapped))
     return raw.bind(lambda tree: _unwrapped(tree, wrapper, path)).bind(
         lambda tree: _flat(tree, path)
     )
@@ -122,27 +132,43 @@ def fill(
     return Success(network)
 
 
-def _read_safetensors(path: Path) -> Outcome[Mapping[str, Any]]:
+def _read_safetensors(path: Path, mapped: bool) -> Outcome[Mapping[str, Any]]:
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors.torch import load, load_file
 
     try:
-        return Success(load_file(path))
+        return Success(load_file(path) if mapped else load(path.read_bytes()))
     except (SafetensorError, OSError, ValueError) as error:
         return Failure(caused(ModelError(_damaged(path, error)), by=error))
 
 
-def _read_pickle(path: Path) -> Outcome[Any]:
+def _read_pickle(path: Path, mapped: bool) -> Outcome[Any]:
     import torch
 
-    # Older files are one plain pickle, which cannot be mapped. argparse.Namespace is the one class
-    # beyond torch's own list: training scripts save their arguments beside the weights.
+    # Older files are one plain pickle, which cannot be mapped.
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            mapped = zipfile.is_zipfile(path)
-            return Success(torch.load(path, map_location="cpu", weights_only=True, mmap=mapped))
+        with _namespace_allowed():
+            mmap = mapped and zipfile.is_zipfile(path)
+            return Success(torch.load(path, map_location="cpu", weights_only=True, mmap=mmap))
     except Exception as error:  # a damaged pickle can raise anything
         return Failure(caused(ModelError(_damaged(path, error)), by=error))
+
+
+@contextmanager
+def _namespace_allowed() -> Iterator[None]:
+    """``argparse.Namespace``, the one class beyond torch's own list, allowed for one reading.
+
+    Training scripts save their arguments beside the weights. The list is the whole process's:
+    one reading at a time, and what the caller has put there stays.
+    """
+    from torch.serialization import get_safe_globals, safe_globals
+
+    with _READING:
+        if argparse.Namespace in get_safe_globals():
+            yield
+        else:
+            with safe_globals([argparse.Namespace]):
+                yield
 
 
 def _damaged(path: Path, error: BaseException) -> str:
@@ -172,17 +198,27 @@ def _unwrapped(tree: Any, wrapper: str | None, path: Path) -> Outcome[Mapping[st
 def _flat(tree: Mapping[str, Any], path: Path) -> Outcome[State]:
     from torch import Tensor
 
-    state = {key: leaf for key, leaf in _leaves(tree, "") if isinstance(leaf, Tensor)}
+    found = list(_leaves(tree, ""))
+    deep = next((key for key, leaf in found if isinstance(leaf, Mapping)), None)
+    if deep is not None:
+        text = f"{path.name} holds dicts in dicts without end, at {deep[:80]}; save the state dict"
+        return Failure(ModelError(text))
+    state = {key: leaf for key, leaf in found if isinstance(leaf, Tensor)}
     if state:
         return Success(state)
     held = f"only {_some(map(str, tree))}" if tree else "nothing"
     return Failure(ModelError(f"{path.name} holds no tensors: {held}"))
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
+def _leaves(
+    tree: Mapping[str, Any], prefix: str, above: tuple[int, ...] = ()
+) -> Iterable[tuple[str, Any]]:
+    """Key and value of every leaf; of a dict inside itself or too deep, the dict."""
+    above = (*above, id(tree))
     for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
+        endless = id(value) in above or len(above) > MAX_DEPTH
+        if isinstance(value, Mapping) and not endless:
+            yield from _leaves(value, f"{prefix}{key}.", above)
         else:
             yield f"{prefix}{key}", value
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 # Only the shell's line for a checkout may name an extra in brackets.
 BY_NAME = re.compile(r"rs[-_]embed\[")
-OWN = re.compile(r"pip install [^\n]*\brs[-_]embed\b")
+OWN = re.compile(r"pip install (?:-\S+ )*[\"']?rs[-_]embed\b")
 
 
 def packages(extra: str) -> set[str]:
