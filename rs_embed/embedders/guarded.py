@@ -15,11 +15,11 @@ from rs_embed.core.result import Outcome, caused
 T = TypeVar("T")
 
 
-def guarded(model: Model, function: str, call: Callable[[], T]) -> Outcome[T]:
-    """What ``call`` gives, or Failure(ModelError) where it raises.
+def guarded(model: Model, role: str, call: Callable[[], T]) -> Outcome[T]:
+    """What ``call`` gives, in which the family's function ``role`` runs; or Failure(ModelError).
 
     An error of rs_embed is handed on as it is. A package that is not installed is named with its
-    extra. Anything else that another's ``function`` raises is told with the model and the function;
+    extra. Anything else that another's function raises is told with the model and the function;
     from a function of this package it is a bug, and stays what it is.
     """
     try:
@@ -30,8 +30,8 @@ def guarded(model: Model, function: str, call: Callable[[], T]) -> Outcome[T]:
         missing = import_problem(model.id, error) if isinstance(error, ImportError) else None
         if missing is not None:
             return Failure(caused(ModelError(missing), by=error))
-        if function.startswith("rs_embed."):
+        name = getattr(model.spec, role) or f"{model.spec.module}:{role}"
+        if name.startswith("rs_embed."):
             raise
-        kind = type(error).__name__
-        text = f"{model.id}: its function {function} raised {kind}: {error}"
+        text = f"{model.id}: its function {name} raised {type(error).__name__}: {error}"
         return Failure(caused(ModelError(text), by=error))

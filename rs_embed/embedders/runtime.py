@@ -15,11 +15,13 @@ from returns.result import Failure, Success
 
 from rs_embed.core import registry
 from rs_embed.core.errors import ModelError, RsEmbedError
+from rs_embed.core.extras import import_problem, missing_text
 from rs_embed.core.model import ROLES, Model, ModelSpec, WeightRecord
 from rs_embed.core.patch import Interval
 from rs_embed.core.prepare import Windows
 from rs_embed.core.result import Outcome, caused
 from rs_embed.core.tokens import Tokens
+from rs_embed.embedders.guarded import guarded
 from rs_embed.embedders.keys import Keys
 
 
@@ -75,12 +77,9 @@ def check_dates(model: Model, intervals: Sequence[Interval]) -> Outcome[None]:
 
 def _checked(model: Model, intervals: tuple[Interval, ...]) -> Outcome[None]:
     check = function(model.spec, "check")
-    try:
-        if check is not None:
-            check(model, intervals)
-    except RsEmbedError as error:
-        return Failure(error)
-    return Success(None)
+    if check is None:
+        return Success(None)
+    return guarded(model, "check", lambda: check(model, intervals)).map(lambda _: None)
 
 
 def prepare(model: Model, windows: Windows) -> dict[str, np.ndarray]:
@@ -179,17 +178,27 @@ def _cached(model: Model, device: str) -> Outcome[LoadedModel]:
         outcome = _build(model, device)
         if isinstance(outcome, Success):
             with _GUARD:
+                _let_go_of_earlier(key)
                 _CACHE[key] = outcome.unwrap()
             registry.note_loaded(model.id)
         return outcome
 
 
-def _stamp(weights: str | None) -> tuple[int, int] | None:
+def _let_go_of_earlier(key: tuple[Any, ...]) -> None:
+    """Drop the networks of a local file as it was before it changed; `_GUARD` is held."""
+    stale = [old for old in _CACHE if old != key and old[:-2] + old[-1:] == key[:-2] + key[-1:]]
+    for old in stale:
+        _CACHE.pop(old)
+        _LOCKS.pop(old, None)
+
+
+def _stamp(weights: str | None) -> tuple[int, ...] | None:
     """Tells a local file from another that took its place."""
-    if weights is None or not Path(weights).is_file():
+    path = None if weights is None else Path(weights).expanduser()
+    if path is None or not path.is_file():
         return None
-    stat = Path(weights).stat()
-    return stat.st_size, stat.st_mtime_ns
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
 def _build(model: Model, device: str) -> Outcome[LoadedModel]:
@@ -204,7 +213,8 @@ def _functions(spec: ModelSpec) -> Outcome[None]:
             found = function(spec, role)
             other = role == "forward" and function(spec, "encode") is not None
         except (ImportError, AttributeError) as error:
-            text = f"{spec.id} names the function {name!r}, which cannot be had: {error}"
+            needed = import_problem(spec.id, error) if isinstance(error, ImportError) else None
+            text = needed or f"{spec.id} names the function {name!r}, which cannot be had: {error}"
             return Failure(caused(ModelError(text), by=error))
         if found is None and role in ("prepare", "forward") and not other:
             text = f"{spec.id} needs a function {role}, and {spec.module} has none of that name"
@@ -218,13 +228,14 @@ def _built(model: Model, device: str) -> Outcome[LoadedModel]:
     if build is None:
         return Success(LoadedModel(model, None, device, _local(model)))
     if not spec.device:
-        try:
-            return Success(LoadedModel(model, build(model), device, _local(model)))
-        except RsEmbedError as error:
-            return Failure(error)
+        return guarded(model, "build", lambda: build(model)).map(
+            lambda network: LoadedModel(model, network, device, _local(model))
+        )
     if model.variant.weights is None and model.weights is None:
-        return Success(
-            LoadedModel(model, build(model).eval().to(device), device, {"weights": "none"})
+        return guarded(model, "build", lambda: build(model)).map(
+            lambda network: LoadedModel(
+                model, network.eval().to(device), device, {"weights": "none"}
+            )
         )
     return _filled(model, build, device)
 
@@ -241,13 +252,12 @@ def _filled(model: Model, build: Callable[[Model], Any], device: str) -> Outcome
     def loaded(path: Path) -> Outcome[LoadedModel]:
         described = store.provenance(record, path) if model.weights is None else _local(model)
         return (
-            weights.read_state(path)
-            .bind(lambda state: _cleaned(state, model))
+            weights.read_state(path, mapped=model.weights is None)
             .bind(
-                lambda state: weights.fill(
-                    weights.build_on_meta(lambda: build(model)),
-                    state,
-                    allowed_key_mismatches=spec.allowed_key_mismatches,
+                lambda state: (
+                    guarded(model, "checkpoint_filter", lambda: own_state(model, state))
+                    .bind(lambda own: _network(model, build, own))
+                    .alt(lambda error: _misfit(model, record, state, error))
                 )
             )
             .map(
@@ -261,12 +271,29 @@ def _filled(model: Model, build: Callable[[Model], Any], device: str) -> Outcome
     return store.locate(record, local=model.weights, model=name).bind(loaded)
 
 
-def _cleaned(state: Any, model: Model) -> Outcome[Any]:
-    """The state under the network's own keys, or the family's word on what does not fit."""
-    try:
-        return Success(own_state(model, state))
-    except RsEmbedError as error:
-        return Failure(error)
+def _network(model: Model, build: Callable[[Model], Any], state: Any) -> Outcome[Any]:
+    """The network that ``build`` makes without storage, with the tensors of ``state``."""
+    from rs_embed.embedders import weights
+
+    return guarded(model, "build", lambda: weights.build_on_meta(lambda: build(model))).bind(
+        lambda network: weights.fill(
+            network, state, allowed_key_mismatches=model.spec.allowed_key_mismatches
+        )
+    )
+
+
+def _misfit(
+    model: Model, record: WeightRecord, state: Mapping[str, Any], error: RsEmbedError
+) -> RsEmbedError:
+    """The error with the model's name, what the file holds and what was published."""
+    found = sorted(state)
+    rest = f" and {len(found) - 4} more" if len(found) > 4 else ""
+    published = record.url or f"{record.repo}/{record.filename}"
+    text = (
+        f"{model.id}:{model.variant.name}: {error}. The file has the keys "
+        f"{', '.join(found[:4])}{rest}; it must have those of {published}"
+    )
+    return caused(ModelError(text), by=error)
 
 
 def _local(model: Model) -> dict[str, Any]:
@@ -286,9 +313,7 @@ def _device(model: Model, device: str) -> Outcome[str]:
     try:
         import torch
     except ImportError as error:
-        return Failure(
-            caused(ModelError(f'{model.id} runs on torch; pip install "rs-embed[torch]"'), by=error)
-        )
+        return Failure(caused(ModelError(missing_text(model.id, "torch", "torch")), by=error))
     if device == "auto":
         return Success("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
