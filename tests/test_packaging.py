@@ -11,6 +11,9 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import rs_embed
 
@@ -111,3 +114,59 @@ def test_the_wheel_carries_everything_and_nothing_else(tmp_path):
     assert "rs_embed/data/NOTICE.md" in shipped
     fixtures = {path.name for path in (ROOT / "tests" / "parity" / "data").iterdir()}
     assert {f"rs_embed/parity/data/{name}" for name in fixtures} <= shipped
+
+
+def requirements(*extras: str) -> list[Requirement]:
+    """What the core and some extras name, without the package itself."""
+    lines = list(PROJECT["project"]["dependencies"])
+    for extra in extras:
+        lines += PROJECT["project"]["optional-dependencies"][extra]
+    return [need for need in map(Requirement, lines) if need.name != "rs-embed"]
+
+
+def versions(path: Path) -> dict[str, list[Requirement]]:
+    """The lines of a file of exact versions, by name."""
+    chosen: dict[str, list[Requirement]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            need = Requirement(line.strip())
+            chosen.setdefault(canonicalize_name(need.name), []).append(need)
+    return chosen
+
+
+def exact(need: Requirement) -> str:
+    """The one version that a line allows."""
+    (only,) = need.specifier
+    assert only.operator == "==", need
+    return only.version
+
+
+def test_every_requirement_has_its_exact_version():
+    """`python .ci/constraints.py` chooses them; an upper limit of ours holds there too."""
+    chosen = versions(ROOT / "constraints.txt")
+    for need in requirements(*PROJECT["project"]["optional-dependencies"]):
+        rows = chosen[canonicalize_name(need.name)]
+        assert all(need.specifier.contains(exact(row)) for row in rows), need
+        for python in ("3.11", "3.12", "3.13"):
+            place = {"python_version": python, "python_full_version": f"{python}.1"}
+            fitting = [row for row in rows if not row.marker or row.marker.evaluate(place)]
+            assert len(fitting) == 1, (need.name, python, fitting)
+
+
+def test_the_lowest_versions_are_the_floors():
+    """.ci/run tests with what pyproject.toml names, not with something newer."""
+    chosen = versions(ROOT / ".ci" / "lowest.txt")
+    light = PROJECT["project"]["optional-dependencies"]["all"][0]
+    extras = {*light.partition("[")[2].strip("]").split(",")} - {"torch", "models"}
+    for need in requirements(*extras):
+        (row,) = chosen[canonicalize_name(need.name)]
+        (floor,) = [one.version for one in need.specifier if one.operator == ">="]
+        assert Version(exact(row)) == Version(floor), need
+    assert not {"torch", "timm"} & set(chosen)
+
+
+@pytest.mark.parametrize("name", ["constraints.txt", ".ci/lowest.txt"])
+def test_no_file_of_versions_names_a_registry(name):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert "://" not in text
+    assert "--" not in text

@@ -87,10 +87,13 @@ def project(
     x: np.ndarray | float, y: np.ndarray | float, source: str, target: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates in another CRS, x before y; points that have none come back infinite."""
+    x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if source == target:
-        return np.asarray(x, dtype=float), np.asarray(y, dtype=float)
-    out = transformer(source, target).transform(x, y)
-    return np.asarray(out[0], dtype=float), np.asarray(out[1], dtype=float)
+        return x, y
+    # What pyproj makes of an array of one point depends on numpy's release; of numbers it does not.
+    points = (x.item(), y.item()) if x.size == y.size == 1 else (x, y)
+    out = transformer(source, target).transform(*points)
+    return np.reshape(out[0], x.shape), np.reshape(out[1], y.shape)
 
 
 @lru_cache(maxsize=256)
