@@ -108,28 +108,49 @@ class DataArrayAccessor(PixelsAccessor):
 
         return unwrap_or_raise(plot(self._obj, ax))  # type: ignore[no-any-return]
 
-    def to_cog(self, path: str | Path) -> Path:
+    def to_cog(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write a grid embedding as a cloud-optimised GeoTIFF, one band a feature.
 
-        The file appears whole or not at all.
+        The file appears whole or not at all; it is written tile by tile.
+
+        Parameters
+        ----------
+        path : str or Path
+            A ``.tif``. What rs_embed wrote there before is replaced.
+        overwrite : bool
+            Also replace a file of another origin; a folder never is.
 
         Raises
         ------
         SpecError
+            For an array that is no grid embedding, or a path that may not be written.
+        ProviderError
+            Where writing fails on the way; what was there is as it was.
         """
         from rs_embed.export.files import to_cog
 
-        return unwrap_or_raise(to_cog(self._obj, path))
+        return unwrap_or_raise(to_cog(self._obj, path, overwrite=overwrite))
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write an embedding as ``.nc``, ``.zarr``, ``.tif`` or ``.npz``, by the path's suffix.
 
-        The file appears whole or not at all.
+        The file appears whole or not at all. `rs_embed.open_embedding` reads it back.
+
+        Parameters
+        ----------
+        path : str or Path
+            ``~`` is put in full. What rs_embed wrote there before is replaced.
+        overwrite : bool
+            Also replace a file of another origin. A folder of another origin, and a file that the
+            array was read from, never are.
 
         Raises
         ------
         SpecError
+            For an array that is no embedding, or a path that may not be written.
+        ProviderError
+            Where writing fails on the way; what was there is as it was.
         """
         from rs_embed.export.files import save
 
-        return unwrap_or_raise(save(self._obj, path))
+        return unwrap_or_raise(save(self._obj, path, overwrite=overwrite))

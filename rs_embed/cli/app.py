@@ -219,6 +219,9 @@ def embed(
     overlap: OverlapOpt = 0,
     batch_size: Annotated[int | None, typer.Option(help="Windows a batch.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that rs-embed did not write.")
+    ] = False,
 ) -> None:
     """Embed a raster, or a place, and write the result.
 
@@ -230,14 +233,15 @@ def embed(
 
     `rs-embed embed -67.645,-47.852 -m mosaiks --backend sample --pooled -o place.npz`
     """
-    from rs_embed.cli.work import CliArgs, Place, embed_to_file
+    from rs_embed.cli.work import CliArgs, Output, Place, embed_to_file
 
     request = CliArgs(
         model, modality, tuple(option or ()), weights, start, end, tuple(bands or ()), units, crs,
         time, pooled, pooling, input_prep, overlap,
     )  # fmt: skip
     place = Place(buffer_m, backend, source)
-    console.say(embed_to_file(target.strip(), out, request, place, device, batch_size))
+    output = Output(out, overwrite)
+    console.say(embed_to_file(target.strip(), output, request, place, device, batch_size))
 
 
 @app.command()

@@ -24,6 +24,7 @@ SHELL_WORDS = {
     "overlap": "--overlap",
     "device": "--device",
     "options": "--option NAME=VALUE",
+    "overwrite": "--overwrite",
 }
 """Keywords of the functions, which errors name, and what they are called here."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from rs_embed.cli import console
 from rs_embed.core.embedding import Embedding
 from rs_embed.core.errors import ModelError, SpecError
 from rs_embed.core.model import Model, ModelChoice, Option, Scalar, WeightRecord
-from rs_embed.core.result import unwrap_or_raise
+from rs_embed.core.result import Outcome, unwrap_or_raise
 from rs_embed.core.specs import OutputSpec, PointBuffer, TemporalSpec
 from rs_embed.embedders.catalog import find_model, find_spec
 
@@ -49,14 +49,24 @@ class Place:
     source: str | None = None
 
 
-def embed_to_file(
-    target: str, out: Path, request: CliArgs, place: Place, device: str, batch_size: int | None
-) -> str:
-    """Embed a raster or a place and write it; one line on what was written."""
-    from rs_embed.export.files import check_suffix
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where the result goes, and whether a file of another origin may be replaced by it."""
 
-    unwrap_or_raise(check_suffix(out, pooled=request.pooled))
+    path: Path
+    overwrite: bool = False
+
+
+def embed_to_file(
+    target: str, out: Output, request: CliArgs, place: Place, device: str, batch_size: int | None
+) -> str:
+    """Embed a raster or a place and write it; one line on what was written.
+
+    The place of the result is tried before anything is read.
+    """
     choice, lonlat = _choice(request), _lonlat(target)
+    read = [target if lonlat is None else place.source, request.weights]
+    unwrap_or_raise(_tried(out, request, [name for name in read if name]))
     with console.progress(request.model) as report:
         if lonlat is None:
             _only("LON,LAT", buffer_m=place.buffer_m, backend=place.backend, source=place.source)
@@ -65,10 +75,10 @@ def embed_to_file(
             time = request.time if request.time != "each" else None
             _only("a raster", bands=request.bands, units=request.units, crs=request.crs, time=time)
             found = _place(lonlat, request, place, choice, device, batch_size, report)
-            found.save(out)
+            found.save(out.path, overwrite=out.overwrite)
             shape = found.data.shape
     size = " x ".join(map(str, shape))
-    return f"{out}  {choice.id}:{choice.variant}, {size} float32"
+    return f"{out.path}  {choice.id}:{choice.variant}, {size} float32"
 
 
 def check_raster(raster: Path, request: CliArgs) -> ArrayReport:
@@ -162,7 +172,7 @@ def _told(path: Path, known: dict[str, Any]) -> str:
 
 def _raster(
     path: Path,
-    out: Path,
+    out: Output,
     request: CliArgs,
     choice: ModelChoice,
     device: str,
@@ -170,15 +180,37 @@ def _raster(
     report: console.Report | None,
 ) -> tuple[int, ...]:
     from rs_embed.export.files import save
-    from rs_embed.pipeline.arrays import embed_array
+    from rs_embed.pipeline.arrays import check_array, embed_array
     from rs_embed.providers.files import open_path
 
     with unwrap_or_raise(open_path(path)) as opened:
+        tiles = unwrap_or_raise(check_array(opened, choice, *_options(request))).tiles
+        if tiles is not None:
+            unwrap_or_raise(
+                _tried(out, request, [path], values=tiles.output_bytes, dims=tiles.dims)
+            )
         array = unwrap_or_raise(
             embed_array(opened, choice, *_options(request, device, batch_size, report))
         )
-    unwrap_or_raise(save(array, out))
+    unwrap_or_raise(save(array, out.path, overwrite=out.overwrite, sources=[path]))
     return tuple(array.shape)
+
+
+def _tried(
+    out: Output,
+    request: CliArgs,
+    read: Sequence[str | Path],
+    *,
+    values: int = 0,
+    dims: Sequence[str] = (),
+) -> Outcome[Path]:
+    """Whether the result can be written without a loss to what is read or to anyone else."""
+    from rs_embed.export.targets import check_target
+
+    return check_target(
+        out.path, pooled=request.pooled, dims=dims, sources=read, overwrite=out.overwrite,
+        values=values,
+    )  # fmt: skip
 
 
 def _place(

@@ -46,13 +46,21 @@ class Embedding:
         name = str(self.meta.get("model", "embedding"))
         return xr.DataArray(self.data, dims=(FEATURE,), name=name, attrs=attrs_of(self.meta))
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write to ``.nc`` (netCDF), ``.zarr``, ``.tif`` (a grid, as COG) or ``.npz``.
 
-        The file appears whole or not at all. SpecError for another suffix, or a pooled vector
-        as ``.tif``.
+        The file appears whole or not at all. What rs_embed wrote there before is replaced; a file
+        of another origin only with ``overwrite=True``, a folder of another origin never.
+        `rs_embed.open_embedding` reads it back.
+
+        Raises
+        ------
+        SpecError
+            For another suffix, a pooled vector as ``.tif``, or a path that may not be written.
+        ProviderError
+            Where writing fails on the way; what was there is as it was.
         """
-        saved: Path = self.to_xarray().rsembed.save(path)
+        saved: Path = self.to_xarray().rsembed.save(path, overwrite=overwrite)
         return saved
 
 
