@@ -326,7 +326,7 @@ def test_plot_without_matplotlib(cells, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     monkeypatch.delattr("matplotlib.pyplot", raising=False)
-    with pytest.raises(ModelError, match=r'pip install "rs-embed\[plot\]"'):
+    with pytest.raises(ModelError, match="pip install matplotlib"):
         cells.rsembed.plot()
 
 
