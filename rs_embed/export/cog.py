@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import accumulate, product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from returns.result import Success
 
 from rs_embed.core.embedding import FEATURE, META_ATTR
-from rs_embed.core.errors import SpecError
+from rs_embed.core.grid import Grid
 from rs_embed.export.formats import with_mark
-from rs_embed.raster.embedding_array import cells_grid
+from rs_embed.raster.embedding_array import grid_coords
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,7 +22,7 @@ _CACHE_BYTES = 8 << 20  # GDAL's own
 _SMALLEST = 512  # pixels a side from which on smaller versions are kept
 
 
-def write_cog(array: xr.DataArray, out: Path) -> None:
+def write_cog(array: xr.DataArray, grid: Grid, out: Path) -> None:
     """A GeoTIFF of one band a feature, NaN for missing, the description in a tag.
 
     The driver of COGs copies a raster that is there, so one is written before, beside the other:
@@ -39,7 +38,7 @@ def write_cog(array: xr.DataArray, out: Path) -> None:
     first = out.with_name("tiles.tif")
     try:
         with rasterio.Env(GDAL_CACHEMAX=_CACHE_BYTES):
-            _write_tiles(array, first, tile, levels)
+            _write_tiles(array, grid, first, tile, levels)
             copy(
                 first, out, driver="COG", compress="DEFLATE", blocksize=tile, bigtiff="IF_SAFER",
                 overviews="FORCE_USE_EXISTING" if levels else "NONE",
@@ -50,14 +49,17 @@ def write_cog(array: xr.DataArray, out: Path) -> None:
         first.unlink(missing_ok=True)
 
 
-def _write_tiles(array: xr.DataArray, path: Path, tile: int, levels: list[int]) -> None:
+def _write_tiles(array: xr.DataArray, grid: Grid, path: Path, tile: int, levels: list[int]) -> None:
     import rasterio
+    from rasterio.crs import CRS
     from rasterio.enums import Resampling
 
     marked = with_mark(array)
+    crs = CRS.from_wkt(grid_coords(grid)["spatial_ref"].attrs["crs_wkt"])
     size = {"count": array.sizes[FEATURE], "height": array.sizes["y"], "width": array.sizes["x"]}
     with rasterio.open(
-        path, "w", driver="GTiff", dtype=array.dtype, nodata=np.nan, **size, **_place(marked),
+        path, "w", driver="GTiff", dtype=array.dtype, nodata=np.nan, **size,
+        crs=crs, transform=grid.transform,
         tiled=True, blockxsize=tile, blockysize=tile, interleave="band", bigtiff="IF_SAFER",
     ) as raster:  # fmt: skip
         raster.update_tags(**_tags(marked))
@@ -69,16 +71,6 @@ def _write_tiles(array: xr.DataArray, path: Path, tile: int, levels: list[int]) 
     if levels:
         with rasterio.open(path, "r+") as raster:
             raster.build_overviews(levels, Resampling.average)
-
-
-def _place(marked: xr.DataArray) -> dict[str, Any]:
-    from rasterio.crs import CRS
-
-    grid = cells_grid(marked)
-    if not isinstance(grid, Success):
-        raise SpecError(str(grid.failure()))
-    wkt = marked[marked.encoding["grid_mapping"]].attrs["crs_wkt"]
-    return {"crs": CRS.from_wkt(wkt), "transform": grid.unwrap().transform}
 
 
 def _tags(marked: xr.DataArray) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,15 +61,13 @@ def save(
 def _saved(array: xr.DataArray, target: Path, overwrite: bool) -> Outcome[Path]:
     suffix = target.suffix.lower()
     if suffix in TIFF:
-        return cells_grid(array).bind(lambda _: _write(write_cog, array, target, overwrite))
+        return cells_grid(array).bind(
+            lambda grid: write_whole(
+                target, lambda out: write_cog(array, grid, out), overwrite=overwrite
+            )
+        )
     writers = {".nc": write_netcdf, ".zarr": write_zarr, ".npz": write_npz}
-    return _write(writers[suffix], array, target, overwrite)
-
-
-def _write(
-    writer: Callable[[xr.DataArray, Path], None], array: xr.DataArray, target: Path, overwrite: bool
-) -> Outcome[Path]:
-    return write_whole(target, lambda out: writer(array, out), overwrite=overwrite)
+    return write_whole(target, lambda out: writers[suffix](array, out), overwrite=overwrite)
 
 
 def to_cog(array: Any, path: str | Path, *, overwrite: bool = False) -> Outcome[Path]:
