@@ -292,9 +292,9 @@ def register_provider(name: str, provider: Any) -> None:
     ------
     ProviderError
     """
-    from rs_embed.providers.base import register
+    from rs_embed.pipeline import register_source
 
-    unwrap_or_raise(register(name, provider))
+    unwrap_or_raise(register_source(name, provider))
 
 
 def register_model(spec: ModelSpec) -> None:
@@ -305,7 +305,7 @@ def register_model(spec: ModelSpec) -> None:
     ModelError
         Where the id or an alias is taken, or the spec contradicts itself.
     """
-    from rs_embed.embedders.catalog import add_model
+    from rs_embed.pipeline import add_model
 
     unwrap_or_raise(add_model(spec))
 
@@ -324,8 +324,7 @@ def load_model(model: str | ModelChoice, *, device: str = "auto") -> Any:
     ------
     ModelError
     """
-    from rs_embed.embedders.catalog import find_model
-    from rs_embed.embedders.runtime import load
+    from rs_embed.pipeline import find_model, load
 
     return unwrap_or_raise(find_model(model).bind(lambda chosen: load(chosen, device)))
 
@@ -336,6 +335,6 @@ def sample_scene() -> Any:
     uint16 reflectance x 10000, bands B2, B3, B4, B8, B11, B12, 200 x 300 pixels of 10 m,
     EPSG:32719, undated. Modified Copernicus Sentinel data; see ``rs_embed/data/NOTICE.md``.
     """
-    from rs_embed.providers.local import sample_scene as opened
+    from rs_embed import pipeline
 
-    return opened()
+    return pipeline.sample_scene()

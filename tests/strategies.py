@@ -158,3 +158,8 @@ def tilings(draw: st.DrawFn) -> tuple[tuple[int, int], int, int, int, tuple[floa
     shape = draw(st.integers(1, 90)), draw(st.integers(1, 90))
     gaps = st.one_of(st.just(math.inf), st.integers(0, 80).map(float))
     return shape, token * per_window, token, overlap, tuple(draw(gaps) for _ in range(4))
+
+
+def around(grid: Grid, top: int, left: int, bottom: int, right: int) -> Grid:
+    """The lattice with so many rows and columns more on each side, or fewer where negative."""
+    return grid.window(-top, -left, grid.height + top + bottom, grid.width + left + right)

@@ -30,7 +30,7 @@ from rs_embed.core.embedding import META_ATTR
 from rs_embed.core.jsonable import to_jsonable
 from rs_embed.core.model import Cadence
 from rs_embed.providers import base
-from tests.river import SUMMER, TOY, Ended, at, registered, roi_of
+from tests.places import SUMMER, TOY, Ended, at, registered, roi_of
 from tests.toys import BANDS, toy
 
 RULES = toy("toy_rules", assumptions=("values are halved",))

@@ -29,7 +29,7 @@ from rs_embed.embedders.runtime import load
 from rs_embed.pipeline import embed, encode_inputs, fetch, plan, tiled_input, windows
 from rs_embed.pipeline.assemble import assemble_embedding, cell_grid
 from rs_embed.plugins.notices import RsEmbedWarning
-from tests.river import PROVIDER, SUMMER, TOY, Ended, at, model_of, registered, roi_of, run
+from tests.places import PROVIDER, SUMMER, TOY, Ended, at, model_of, registered, roi_of, run
 from tests.toys import BANDS, FEATURES, day_of, toy
 
 COARSE = toy("toy_30m", scale_m=30)

@@ -18,6 +18,7 @@ from rs_embed.core.grid import Grid
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.raster import read_xarray
 from rs_embed.raster.raster import Raster
+from tests.strategies import around
 
 LEFT, TOP = 600000.0, 4700020.0
 
@@ -224,9 +225,9 @@ class TestReading:
         assert np.array_equal(inside, raster.load(3, 4, 10, 12))
 
     def test_beyond_the_array_is_nan(self, raster):
-        around = raster.read(self.GRID.pad(2, 3, 4, 5))
-        assert np.array_equal(around[..., 2:-4, 3:-5], raster.load(0, 0, 40, 50))
-        assert np.isnan(around).sum() == 2 * (46 * 58 - 40 * 50)
+        wider = raster.read(around(self.GRID, 2, 3, 4, 5))
+        assert np.array_equal(wider[..., 2:-4, 3:-5], raster.load(0, 0, 40, 50))
+        assert np.isnan(wider).sum() == 2 * (46 * 58 - 40 * 50)
         assert np.isnan(raster.read(self.GRID.window(100, 100, 4, 4))).all()
 
     def test_three_by_three_pixels_are_averaged_without_the_missing(self):

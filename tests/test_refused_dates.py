@@ -25,7 +25,7 @@ from rs_embed.pipeline import embed
 from rs_embed.providers import base
 from tests.counting import CountingProvider
 from tests.doors import resolved
-from tests.river import SUMMER, TOY, at, registered
+from tests.places import SUMMER, TOY, at, registered
 from tests.toys import BANDS, toy
 
 

@@ -22,7 +22,7 @@ from rs_embed.core.crs import project
 from rs_embed.embedders.runtime import load
 from rs_embed.pipeline import encode_inputs, fetch, plan, tiled_input, windows
 from rs_embed.plugins.notices import RsEmbedWarning
-from tests.river import PROVIDER, SUMMER, TOY, Ended, at, model_of, registered, roi_of, run
+from tests.places import PROVIDER, SUMMER, TOY, Ended, at, model_of, registered, roi_of, run
 from tests.toys import BANDS, FEATURES, toy
 
 PLACED = toy("toy_place", encode="tests.toys:place_encode", shows_windows=True)

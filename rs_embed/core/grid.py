@@ -81,14 +81,6 @@ class Grid:
         moved = Affine(t.a, t.b, t.c + t.a * col, t.d, t.e, t.f + t.e * row)
         return Grid(self.crs, moved, (height, width))
 
-    def crop(self, top: int, left: int, bottom: int, right: int) -> Grid:
-        """The lattice with so many rows and columns taken off each side."""
-        return self.window(top, left, self.height - top - bottom, self.width - left - right)
-
-    def pad(self, top: int, left: int, bottom: int, right: int) -> Grid:
-        """The lattice with so many rows and columns added on each side."""
-        return self.crop(-top, -left, -bottom, -right)
-
     def coarsen(self, factor: int) -> Grid:
         """Cells of ``factor`` pixels from the same corner, those whose centre is inside."""
         rows, cols = (cells_inside(n, factor) for n in self.shape)

@@ -27,7 +27,7 @@ class Windows:
         ``(B, T, C, H, W)`` float32; NaN marks missing pixels, which ``prepare`` fills.
     bands : tuple of str
         Along C, the model's own order.
-    frames : tuple of tuple of Frame
+    intervals : tuple of tuple of Interval
         The dates of each T, for each window; empty tuples where there is no time.
     lonlat : ndarray
         ``(B, 2)`` longitude and latitude of each window's centre, degrees.

@@ -32,7 +32,7 @@ class Axis:
         Token cells of the ROI.
     offsets : tuple of int
         Where each window begins.
-    firsts : tuple of int
+    first_new_token : tuple of int
         The first cell each window newly covers (equal to its own first cell with overlap).
     """
 
@@ -115,7 +115,7 @@ def tile(
     overlap : int
         0: each cell is covered once. k >= 2: windows at 1/k stride, k x k of them over a cell
         where pixels allow; ``window_px / token_px`` must be a multiple of k.
-    beyond : tuple of float
+    margins : tuple of float
         Pixels that exist beyond the ROI at its top, left, bottom and right.
     """
     top, left, bottom, right = margins

@@ -3,6 +3,8 @@
 `docs/pipeline.md` works through an example; `steps.embed` is the whole as one expression.
 """
 
+from rs_embed.embedders.catalog import add_model, find_model
+from rs_embed.embedders.runtime import load
 from rs_embed.pipeline.assemble import assemble_embedding
 from rs_embed.pipeline.options import EmbedOptions, Progress
 from rs_embed.pipeline.steps import (
@@ -21,21 +23,30 @@ from rs_embed.pipeline.steps import (
     tiled_input,
     windows,
 )
+from rs_embed.providers.base import open_provider
+from rs_embed.providers.base import register as register_source
+from rs_embed.providers.local import sample_scene
 
 __all__ = [
     "EmbedOptions",
     "Progress",
     "TiledInput",
+    "add_model",
     "assemble_embedding",
     "embed",
     "encode_input",
     "encode_inputs",
     "encoded",
     "fetch",
+    "find_model",
+    "load",
     "open_input",
     "open_pixels",
+    "open_provider",
     "plan",
     "provenance",
+    "register_source",
+    "sample_scene",
     "south_up",
     "stack_windows",
     "tiled_input",

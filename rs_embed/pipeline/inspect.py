@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from returns.result import Failure, Result, Success
 
-from rs_embed.core import specs
 from rs_embed.core.bands import common_name
 from rs_embed.core.errors import ProviderError, SpecError
 from rs_embed.core.fetch import FetchPlan, SourceInfo
@@ -23,7 +22,7 @@ from rs_embed.core.intervals import plan_intervals
 from rs_embed.core.model import Cadence, InputSpec
 from rs_embed.core.patch import Patch
 from rs_embed.core.result import Outcome, caused
-from rs_embed.core.specs import SensorSpec, SpatialSpec, TemporalSpec
+from rs_embed.core.specs import SensorSpec, SpatialSpec, TemporalSpec, check_sensor, dates
 from rs_embed.pipeline.quality import Quality, check_pixels, quicklook
 from rs_embed.providers.base import Provider, list_scenes, open_provider
 from rs_embed.providers.source import Scenes
@@ -42,7 +41,7 @@ def inspect_patch(
     """What `rs_embed.inspect_gee_patch` returns. A bad patch is a report, not a Failure."""
     return Result.do(
         found
-        for _ in specs.check_sensor(sensor)
+        for _ in check_sensor(sensor)
         for _ in _check_words(name, value_range)
         for provider in open_provider(backend)
         for plan in patch_plan(provider, spatial, temporal, sensor)
@@ -226,7 +225,7 @@ def _scenes(provider: Provider, plan: FetchPlan) -> dict[str, Any]:
 
 
 def _dates(temporal: TemporalSpec) -> dict[str, str]:
-    start, end = specs.dates(temporal)
+    start, end = dates(temporal)
     return {"mode": temporal.mode, "start": start.isoformat(), "end": end.isoformat()}
 
 

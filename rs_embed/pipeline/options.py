@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from returns.result import Failure, Result, Success
 
-from rs_embed.core import specs
 from rs_embed.core.errors import ModelError, SpecError
 from rs_embed.core.model import Model
 from rs_embed.core.patch import Interval
 from rs_embed.core.plan import RoiPlan, check_layout
 from rs_embed.core.resample import check_cells
 from rs_embed.core.result import Outcome
-from rs_embed.core.specs import OutputSpec, SensorSpec, TemporalSpec
+from rs_embed.core.specs import (
+    OutputSpec,
+    SensorSpec,
+    TemporalSpec,
+    check_output,
+    check_sensor,
+)
 from rs_embed.embedders.runtime import check_dates
 
 if TYPE_CHECKING:
@@ -63,7 +68,7 @@ def check_request(model: Model, options: EmbedOptions) -> Outcome[EmbedOptions]:
     """
     return Result.do(
         options
-        for output in specs.check_output(options.output)
+        for output in check_output(options.output)
         for _ in _check_sensor(options.sensor)
         for _ in _check_running(options.batch_size, options.progress)
         for _ in check_layout(model, options.input_prep, options.overlap)
@@ -102,7 +107,7 @@ def _intervals(planned: RoiPlan) -> tuple[Interval, ...]:
 
 
 def _check_sensor(sensor: SensorSpec | None) -> Outcome[SensorSpec | None]:
-    return Success(None) if sensor is None else specs.check_sensor(sensor)
+    return Success(None) if sensor is None else check_sensor(sensor)
 
 
 def _check_running(batch_size: Any, progress: Any) -> Outcome[None]:

@@ -206,15 +206,15 @@ def _by_size(plans: dict[Key, RoiPlan]) -> Iterator[dict[Key, RoiPlan]]:
         alike.setdefault(tuple(f.fingerprint for f in planned.fetch_plans), {})[key] = planned
     group: dict[Key, RoiPlan] = {}
     held = 0
-    for members in alike.values():
+    for sharing in alike.values():
         size = sum(
             len(f.bands) * max(1, len(f.intervals)) * f.grid.height * f.grid.width
-            for f in next(iter(members.values())).fetch_plans
+            for f in next(iter(sharing.values())).fetch_plans
         )
         if group and held + size > _GROUP_VALUES:
             yield group
             group, held = {}, 0
-        group.update(members)
+        group.update(sharing)
         held += size
     if group:
         yield group

@@ -15,7 +15,7 @@ import time
 import pytest
 
 from rs_embed import OutputSpec, PointBuffer, TemporalSpec, get_embedding
-from tests.river import registered
+from tests.places import registered
 from tests.toys import toy
 
 ROUNDS = 200

@@ -31,7 +31,7 @@ from rs_embed.core.plan import (
     plan_roi,
 )
 from rs_embed.export.serial import to_json
-from tests.strategies import fetch_plans
+from tests.strategies import around, fetch_plans
 from tests.toys import BANDS, toy
 
 DATED = SourceInfo("S2", BANDS, ("reflectance",) * 3)
@@ -310,10 +310,10 @@ def test_a_source_that_ends_limits_the_fetch():
     ended = dataclasses.replace(DATED, grid=roi)
     assert pixel_margins(roi, [ended]) == (0, 0, 0, 0)
     assert pixel_margins(roi, [DATED]) == (math.inf,) * 4
-    wider = dataclasses.replace(DATED, grid=roi.pad(1, 2, 3, 4))
+    wider = dataclasses.replace(DATED, grid=around(roi, 1, 2, 3, 4))
     assert pixel_margins(roi, [wider]) == (1, 2, 3, 4)
     assert pixel_margins(roi, [wider, ended, DATED]) == (0, 0, 0, 0)
-    south_up = dataclasses.replace(DATED, grid=roi.pad(1, 2, 3, 4).flip_rows())
+    south_up = dataclasses.replace(DATED, grid=around(roi, 1, 2, 3, 4).flip_rows())
     assert pixel_margins(roi, [south_up]) == (1, 2, 3, 4)
     plan = planned(PointBuffer(5.0, 52.0, 80), SUMMER, ended).unwrap()
     small = plan.roi

@@ -17,7 +17,7 @@ from rs_embed.core.resample import (
     resize_and_crop,
     whole_factor,
 )
-from tests.strategies import grids
+from tests.strategies import around, grids
 
 GRID = Grid("EPSG:32631", Affine(10, 0, 500_000, 0, -10, 5_000_000), (12, 16))
 
@@ -70,7 +70,7 @@ def test_nearest_pixels_of_the_same_crs():
     assert rows.shape == fine.shape
     np.testing.assert_array_equal(rows[:, 0], np.arange(24) // 2)
     np.testing.assert_array_equal(cols[0], np.arange(32) // 2)
-    rows, cols = nearest_indices(GRID, GRID.pad(1, 1, 1, 1))
+    rows, cols = nearest_indices(GRID, around(GRID, 1, 1, 1, 1))
     assert (rows[0] == -1).all()
     assert (cols[:, 0] == -1).all()
     assert (rows[1:-1, 1:-1] >= 0).all()

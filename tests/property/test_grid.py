@@ -1,4 +1,4 @@
-"""coarsen, refine, crop, pad, flip: bounds contained, transform and coordinates agree, inverses."""
+"""coarsen, refine, window, flip: bounds contained, transform and coordinates agree, inverses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rs_embed.core.grid import cells_inside
-from tests.strategies import grids
+from tests.strategies import around, grids
 
 sides = st.integers(0, 20)
 
@@ -60,23 +60,23 @@ def test_refine_is_the_inverse_of_coarsen(grid, factor):
 
 
 @given(grids(), sides, sides, sides, sides)
-def test_pad_contains_and_crop_undoes(grid, top, left, bottom, right):
-    wide = grid.pad(top, left, bottom, right)
+def test_a_wider_window_contains_and_a_narrower_undoes(grid, top, left, bottom, right):
+    wide = around(grid, top, left, bottom, right)
     agree(wide)
     assert wide.shape == (grid.height + top + bottom, grid.width + left + right)
     west, south, east, north = grid.bounds
     assert wide.bounds[0] <= west <= east <= wide.bounds[2]
     assert wide.bounds[1] <= south <= north <= wide.bounds[3]
-    back = wide.crop(top, left, bottom, right)
+    back = around(wide, -top, -left, -bottom, -right)
     assert back.shape == grid.shape
     np.testing.assert_allclose(back.bounds, grid.bounds)
 
 
 @given(grids(), sides, sides, sides, sides)
-def test_crop_lies_within(grid, top, left, bottom, right):
+def test_a_narrower_window_lies_within(grid, top, left, bottom, right):
     assume(top + bottom < grid.height)
     assume(left + right < grid.width)
-    part = grid.crop(top, left, bottom, right)
+    part = around(grid, -top, -left, -bottom, -right)
     agree(part)
     np.testing.assert_allclose(part.x(), grid.x()[left : grid.width - right])
     np.testing.assert_allclose(part.y(), grid.y()[top : grid.height - bottom])

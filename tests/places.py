@@ -1,4 +1,4 @@
-"""The river in one call, places to run it at, and a source that ends."""
+"""The pipeline in one call, places to run it at, and a source that ends."""
 
 from __future__ import annotations
 
