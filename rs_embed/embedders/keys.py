@@ -77,6 +77,8 @@ class Keys:
     wrapper : str
         The top-level name under which a training run saved the state dict, such as "model"; what
         else it saved there is left alone. A file without it is taken as the state dict itself.
+    stray : str
+        A part that some files have in their keys and none needs.
     arguments : bool
         True where an ``argparse.Namespace`` lies beside the wrapper.
     """
@@ -85,6 +87,7 @@ class Keys:
     ignored: tuple[tuple[str, str], ...] = ()
     beside: tuple[str, ...] = ()
     wrapper: str = ""
+    stray: str = ""
     arguments: bool = False
 
     def ignores(self, key: str) -> bool:
@@ -92,33 +95,44 @@ class Keys:
         return any(fnmatchcase(key, pattern) for pattern, _ in self.ignored)
 
     def load(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors of a file under our keys, in our shapes; ignored ones are left out."""
+        """The tensors of a file under our keys, in our shapes; ignored ones are left out.
+
+        What is joined of parts that are not all there keeps its published names, which no network
+        has, so that filling one names it.
+        """
         import torch
 
-        joined: dict[str, dict[int, Tensor]] = {}
+        joined: dict[str, dict[int, tuple[str, Tensor]]] = {}
         counts: dict[str, int] = {}
         for key, value in self._unwrapped(state):
             if self.ignores(key):
                 continue
             name, part, count, row = self._to_ours(key)
-            joined.setdefault(name, {})[part] = _to_our_shape(value, row)
+            joined.setdefault(name, {})[part] = key, _to_our_shape(value, row)
             counts[name] = count
         out: dict[str, Tensor] = {}
         for name, parts in joined.items():
-            if counts[name] == 1:
-                out[name] = parts[0]
-            elif len(parts) == counts[name]:
-                out[name] = torch.cat([parts[i] for i in range(counts[name])])
+            if len(parts) < counts[name]:
+                out |= dict(parts.values())
+            elif len(parts) == 1:
+                out[name] = parts[0][1]
+            else:
+                out[name] = torch.cat([parts[i][1] for i in range(counts[name])])
         return out
 
     def publish(self, entries: Iterable[Entry]) -> list[Entry]:
         """Entries of our network as the file names and shapes them."""
         return [one for entry in entries for one in self._published(entry)]
 
+    def published_names(self, key: str) -> list[str]:
+        """What the file calls the parts of one of our keys."""
+        return [name for name, _, _ in self._published((key, (), ""))]
+
     def _unwrapped(self, state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
         prefix = f"{self.wrapper}." if self.wrapper else ""
         wrapped = prefix and any(key.startswith(prefix) for key in state)
-        for key, value in state.items():
+        for given, value in state.items():
+            key = given.replace(self.stray, "") if self.stray else given
             if not wrapped:
                 yield key, value
             elif key.startswith(prefix):
@@ -143,7 +157,7 @@ class Keys:
             shape = shape[row.lead :]
             if row.turned:
                 shape = shape[::-1]
-            if len(names) > 1:
+            if len(names) > 1 and shape:
                 shape = (shape[0] // len(names), *shape[1:])
             return [(name, shape, dtype) for name in names]
         return [entry]

@@ -277,7 +277,10 @@ def _network(model: Model, build: Callable[[Model], Any], state: Any) -> Outcome
 
     return guarded(model, "build", lambda: weights.build_on_meta(lambda: build(model))).bind(
         lambda network: weights.fill(
-            network, state, allowed_key_mismatches=model.spec.allowed_key_mismatches
+            network,
+            state,
+            allowed_key_mismatches=model.spec.allowed_key_mismatches,
+            names=keys(model.spec).published_names,
         )
     )
 

@@ -91,7 +91,11 @@ def build_on_meta(build: Callable[[], Network]) -> Network:
 
 
 def fill(
-    network: Network, state: State, *, allowed_key_mismatches: Iterable[tuple[str, str]] = ()
+    network: Network,
+    state: State,
+    *,
+    allowed_key_mismatches: Iterable[tuple[str, str]] = (),
+    names: Callable[[str], list[str]] = lambda key: [key],
 ) -> Outcome[Network]:
     """The network with the tensors of ``state`` as its own, in evaluation mode.
 
@@ -104,8 +108,10 @@ def fill(
         From `build_on_meta`, or built anywhere; it is changed and returned.
     state : dict
         Keys as in ``network.state_dict()``.
-    tolerated : iterable of (str, str)
+    allowed_key_mismatches : iterable of (str, str)
         (shell pattern of a key that may be missing or left over, reason).
+    names : callable, optional
+        What the file calls the parts of a key, to name what is missing of it.
 
     Returns
     -------
@@ -115,9 +121,16 @@ def fill(
     """
     patterns = [pattern for pattern, _ in allowed_key_mismatches]
     slots: State = dict(network.state_dict())
+    missing: list[str] = []
+    left = state.keys() - slots.keys()
+    for key in _untolerated(slots.keys() - state.keys(), patterns):
+        parts = names(key)
+        # Of what is joined of several, those that are there are neither missing nor left over.
+        missing += [name for name in parts if name not in left] or [key]
+        left = left - set(parts)
     problems = [
-        _listed("missing from the file", _untolerated(slots.keys() - state.keys(), patterns)),
-        _listed("in the file only", _untolerated(state.keys() - slots.keys(), patterns)),
+        _listed("missing from the file", missing),
+        _listed("in the file only", _untolerated(left, patterns)),
         _listed("of another shape or kind", _misfits(slots, state)),
     ]
     found = "; ".join(problem for problem in problems if problem)

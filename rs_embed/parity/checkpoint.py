@@ -121,6 +121,7 @@ def filled(model: Model, state: dict[str, Tensor]) -> nn.Module:
             _on_meta(model),
             own_state(model, state),
             allowed_key_mismatches=spec.allowed_key_mismatches,
+            names=keys(spec).published_names,
         )
     )
 

@@ -11,21 +11,22 @@
 ``[sizes]``
     Which key of ``config`` is ``dim``, ``token_px``, ``window_px``, ``depth`` of ours.
 ``[inputs]``
-    Ours = theirs, where they differ: a name, or ``{from, layout, pick, dtype, fill}``, or
-    ``{config}``, a value out of the case's config. ``pick`` takes places of the last axis after
-    the layout, ``dtype`` is for whole numbers and bools.
+    Ours = theirs, where they differ: a name, or ``{from, pick, layout, equals, dtype}``,
+    or ``{config, dtype}``, a value out of the case's config. ``pick`` takes places of the last axis
+    before the layout, ``equals`` makes bools, ``dtype`` whole numbers.
 ``[outputs]``
-    Theirs = ours: a module's dotted name (``blocks.-1`` is the last), or ``{module | tensor, drop,
-    layout}``. ``drop`` cuts so many tokens off in front. Without a line "grid" is ``grid`` with
+    Theirs = ours: a module's dotted name (``blocks.-1`` is the last), or ``{module | tensor,
+    sample, drop, layout}``. ``sample`` takes one of the batch, ``drop`` cuts tokens off in front.
+    Several tensors are joined along ``axis``. Without a line "grid" is ``grid`` with
     the features in front, "pooled" its mean, "image" ``image``.
 ``[cases."pattern"]``
-    For some cases: ``variant``, ``modality``, ``options``, ``shrunk``, and ``inputs`` and
-    ``outputs`` as above.
+    For some cases: ``variant``, ``modality``, ``options``, ``shrunk``, and ``aside``, ``inputs``
+    and ``outputs`` as above.
 ``[[prepare]]``
     Cases from raw pixels to the network's input: ``cases`` (a pattern), ``variant``, ``modality``,
     ``options``, ``window_px``, ``dates``, ``lonlat`` (numbers, or the name of an input of latitude
     and longitude), ``pixels`` (a list of ``{from, layout, round, missing}``, side by side along C)
-    and ``outputs`` (theirs = ``{tensor, layout, axis}``; several tensors are joined).
+    and ``outputs``. With ``run = true`` the network runs on it, and the outputs are the network's.
 ``[raw]``, ``[facts]``
     Of the tests that go through `get_embedding` and of those that read the catalogue.
 """

@@ -50,7 +50,8 @@ def model_of(
     """
     told = rows.of_case(case.name) if told is None else told
     variant, shrunk = _variant(case, spec, told)
-    differing = differences(case.config, variant, rows)
+    aside = {**rows["aside"], **told.get("aside", {})}
+    differing = differences(case.config, variant, aside)
     refused = {k: v for k, v in differing.items() if not (shrunk and k in rows["shrinks"])}
     if refused:
         theirs = "; ".join(
@@ -72,9 +73,11 @@ def model_of(
     return unwrap_or_raise(resolve(only, choice))
 
 
-def differences(config: Mapping[str, Any], variant: Variant, rows: Rows) -> dict[str, Any]:
+def differences(
+    config: Mapping[str, Any], variant: Variant, aside: Mapping[str, str]
+) -> dict[str, Any]:
     """What a fixture's config says otherwise than a variant's, in the form that ours has."""
-    plain = {key: _frozen(value) for key, value in config.items() if key not in rows["aside"]}
+    plain = {key: _frozen(value) for key, value in config.items() if key not in aside}
     missing = object()
     return {
         key: value
@@ -113,23 +116,30 @@ def _one(value: Any) -> int:
 
 
 def _encoded(case: Case, spec: ModelSpec, rows: Rows) -> dict[str, np.ndarray]:
-    import torch
-
     told = rows.of_case(case.name)
     model = model_of(case, spec, rows)
-    network = filled(model, case_state(case, model))
-    if case.tolerance.dtype == "float64":
-        network = network.double()
     arrays = _inputs(case, {**rows["inputs"], **told.get("inputs", {})})
     rules = {**DEFAULTS, **rows["outputs"], **told.get("outputs", {})}
     wanted = {name: _rule(case, name, rules) for name in case.outputs}
     modules = {rule["module"] for rule in wanted.values() if "module" in rule}
-    with torch.inference_mode(), _watched(network, modules) as seen:
-        given = runtime.forward(model.spec, network, arrays)
-    found = {name: tensor.numpy() for name, tensor in {**given, **seen}.items()}
+    found = _forward(case, model, arrays, modules)
     return {
         name: lay_out(found, rule, case.outputs[name]["shape"]) for name, rule in wanted.items()
     }
+
+
+def _forward(
+    case: Case, model: Model, arrays: Mapping[str, np.ndarray], modules: set[str]
+) -> dict[str, np.ndarray]:
+    """What the network gives with the case's weights, and the named modules on the way."""
+    import torch
+
+    network = filled(model, case_state(case, model))
+    if case.tolerance.dtype == "float64":
+        network = network.double()
+    with torch.inference_mode(), _watched(network, modules) as seen:
+        given = runtime.forward(model.spec, network, arrays)
+    return {name: tensor.numpy() for name, tensor in {**given, **seen}.items()}
 
 
 def _rule(case: Case, name: str, rules: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -156,10 +166,12 @@ def _inputs(case: Case, rules: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _arranged(array: np.ndarray, rule: Mapping[str, Any]) -> np.ndarray:
-    if "layout" in rule:
-        array = arrange(array, rule["layout"])
     if "pick" in rule:
         array = array[..., rule["pick"]]
+    if "layout" in rule:
+        array = arrange(array, rule["layout"])
+    if "equals" in rule:
+        array = array == rule["equals"]
     return array.astype(rule["dtype"]) if "dtype" in rule else array
 
 
@@ -171,8 +183,10 @@ def lay_out(found: Mapping[str, np.ndarray], rule: Mapping[str, Any], shape: lis
         if name not in found:
             raise ModelError(f"there is no {name!r} in what the network gave: {sorted(found)}")
         array = found[name]
+        if "sample" in rule:
+            array = array[rule["sample"]]
         if "drop" in rule:
-            array = array[:, rule["drop"] :]
+            array = array[..., rule["drop"] :, :]
         if "layout" in rule:
             array = arrange(array, rule["layout"], after_sizes(rule["layout"], shape))
         parts.append(array)
@@ -224,7 +238,9 @@ def _prepared(
         pixels, model.bands, (dates,) * len(pixels),
         np.broadcast_to(np.asarray(lonlat, dtype=np.float64), (len(pixels), 2)), model.scale_m,
     )  # fmt: skip
-    arrays = runtime.prepare(model, windows)
+    arrays: Mapping[str, np.ndarray] = runtime.prepare(model, windows)
+    if entry.get("run"):
+        arrays = _forward(case, model, arrays, set())
     return {
         name: lay_out(arrays, rule, case.outputs[name]["shape"])
         for name, rule in entry["outputs"].items()

@@ -68,7 +68,7 @@ def test_fresh_process(request, tmp_path) -> None:
     variant = "300m_tl" if measured else "tiny_tl"
     weights = write_checkpoint((prithvi.SPEC, variant), tmp_path / "w.pt")
     _write_ready(tmp_path / "ready.npz", variant)
-    heads = next(v for v in prithvi.SPEC.variants if v.name == variant).config["heads"]
+    heads = next(v for v in prithvi.SPEC.variants if v.name == variant).config["num_heads"]
     ours = [OURS.replace("LIBRARIES", repr(LIBRARIES)), variant, weights, tmp_path / "ours.npy"]
     loaded = _run(ours).stdout.split()
     script = BARE.replace("LOADED", ", ".join(loaded))

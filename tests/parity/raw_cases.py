@@ -62,6 +62,9 @@ class CasePixels:
         days = self.case.data["raw"]["dates"] or []
         own = tuple((day, day_after(day)) for day in days) if asked.intervals else ()
         assert len(own) == len(asked.intervals)
+        if own and len(pixels) == 1:
+            # A layer that the authors take once a window, and the product once a step.
+            pixels = np.repeat(pixels, len(own), axis=0)
         return Success(Patch(pixels[:, places], asked.bands, asked.units, asked.grid, own))
 
 
@@ -87,7 +90,7 @@ def variant_of(case: Case, spec: ModelSpec) -> Variant:
     """The catalogue's variant, shortened if the case is; refused where its config differs."""
     wanted = case.data["raw"]["variant"]
     variant = next(v for v in spec.variants if tidy(v.name) == tidy(wanted))
-    differing = differences(case.config, variant, rows(case))
+    differing = differences(case.config, variant, rows(case)["aside"])
     depth = rows(case)["sizes"].get("depth", "depth")
     shortened = case.data["raw"].get("depth") is not None
     refused = {key: value for key, value in differing.items() if not (shortened and key == depth)}

@@ -18,9 +18,9 @@ from rs_embed.core.model import Cadence, Model, ModelSpec, Option, Variant, Weig
 from rs_embed.core.patch import Interval
 from rs_embed.core.plan import midpoint
 from rs_embed.core.prepare import Windows
-from rs_embed.core.tokens import Tokens
 from rs_embed.embedders.families import galileo_groups as layers
 from rs_embed.embedders.families.galileo_groups import GROUPS, KINDS, Group, on_the_globe, values_of
+from rs_embed.embedders.keys import Keys, Row
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,22 +29,34 @@ if TYPE_CHECKING:
 
 KERNEL = 8  # pixels a side of the published patch kernels, resized for any other patch
 MONTHS = 24  # rows of the table of step positions
-_BASE_M = 10.0  # ground sampling distance of one step of the position code
 
 
-def _weights(
-    variant: str, sha256: str | None, size: int | None, approx: int, source: str
-) -> WeightRecord:
-    return WeightRecord(
-        f"models/{variant}/encoder.pt",
+def _variant(
+    name: str,
+    shape: tuple[int, int, int],
+    params_m: float,
+    sha256: str | None,
+    size: int | None,
+    approx_size: int,
+    source: str,
+) -> Variant:
+    dim, depth, heads = shape
+    config = {
+        "embedding_size": dim, "depth": depth, "num_heads": heads, "mlp_ratio": 4,
+        "max_sequence_length": MONTHS, "max_patch_size": KERNEL, "base_gsd": 10,
+        "norm_eps": 1e-5, "mean": layers.MEAN, "std": layers.STD,
+    }  # fmt: skip
+    weights = WeightRecord(
+        f"models/{name}/encoder.pt",
         repo="nasaharvest/galileo",
         revision="f039dd5dde966a931baeda47eb680fa89b253e4e",
         size=size,
         sha256=sha256,
         licence="MIT",
-        approx_size=approx,
+        approx_size=approx_size,
         source=source,
     )
+    return Variant(name, dim, config, weights, params_m=params_m)
 
 
 SPEC = ModelSpec(
@@ -53,27 +65,26 @@ SPEC = ModelSpec(
     summary="Monthly Sentinel-2 and Sentinel-1 with weather, terrain and land cover as options.",
     modalities={"s2": (layers.S2,), "s1": (layers.S1,), "s2s1": (layers.S2, layers.S1)},
     variants=(
-        Variant("nano", 128, {"depth": 4, "heads": 8}, params_m=1.04, weights=_weights(
-            "nano", "eab6acacf527886a508a555bc24efe4b4a2cf91b162e84cd1c4a1807e942180c", 4_189_406,
+        _variant(
+            "nano", (128, 4, 8), 1.04,
+            "eab6acacf527886a508a555bc24efe4b4a2cf91b162e84cd1c4a1807e942180c", 4_189_406,
             4_189_406, "the file in the authors' repository; that the hub's is it is inferred",
-        )),
-        Variant("tiny", 192, {"depth": 12, "heads": 3}, params_m=5.7, weights=_weights(
-            "tiny", None, None, 22_000_000, "size computed; no source states a hash",
-        )),
-        Variant("base", 768, {"depth": 12, "heads": 12}, params_m=86.5, weights=_weights(
-            "base", "935f4912f08483d052d69d8e96518f52ef6827fe718a435cb5536fd9bb7737a7", None,
-            346_000_000, "size computed; hash as one independent project pins it",
-        )),
+        ),
+        _variant(
+            "tiny", (192, 12, 3), 5.7, None, None, 22_000_000,
+            "size computed; no source states a hash",
+        ),
+        _variant(
+            "base", (768, 12, 12), 86.5,
+            "935f4912f08483d052d69d8e96518f52ef6827fe718a435cb5536fd9bb7737a7", None, 346_000_000,
+            "size computed; hash as one independent project pins it",
+        ),
     ),
     default_variant="nano",
     scale_m=10,
     window_px=64,
     token_px=KERNEL,
-    prepare="rs_embed.embedders.families.galileo:prepare",
-    encode="rs_embed.embedders.families.galileo:encode",
-    build="rs_embed.embedders.families.galileo:build",
-    checkpoint_filter="rs_embed.embedders.families.galileo:checkpoint_filter",
-    check="rs_embed.embedders.families.galileo:check",
+    module=__name__,
     cadence=Cadence("months", MONTHS),
     options=(
         Option("patch_px", int, KERNEL, "pixels a side of a patch, one cell of the grid",
@@ -90,8 +101,9 @@ SPEC = ModelSpec(
     citation="Tseng et al. 2025, Galileo: Learning Global & Local Features of Many Remote Sensing "
     "Modalities, arXiv:2502.09356",
     links=("https://github.com/nasaharvest/galileo", "https://arxiv.org/abs/2502.09356"),
-    parity="rs_embed.parity.galileo:run",
 )  # fmt: skip
+
+KEYS = Keys(rows=(Row("blocks.{}.attn.[q,k,v].{}", "blocks.{}.attn.qkv.{}"),), stray=".backbone")
 
 
 def groups(model: Model) -> tuple[Group, ...]:
@@ -134,7 +146,7 @@ def prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:
     dict of ndarray
         Each group ``(B, T, C, H, W)`` float32, with 1 for T where it has no time and for H and W
         where it has no place. ``visible`` ``(B, T, G)`` bool over `groups`, ``months`` ``(B, T)``
-        from 0 for January, ``scale_m`` ``()``.
+        from 0 for January, ``scale_m`` and ``patch_px`` ``()``.
 
     Raises
     ------
@@ -142,7 +154,11 @@ def prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:
         For pixels without a date and no ``month``, a date and a ``month``, or over 24 steps.
     """
     months = _months_of(windows.intervals, windows.pixels.shape[1], model)
-    arrays: dict[str, np.ndarray] = {"months": months, "scale_m": np.array(windows.scale_m)}
+    arrays: dict[str, np.ndarray] = {
+        "months": months,
+        "scale_m": np.array(windows.scale_m),
+        "patch_px": np.array(model.token_px),
+    }
     visible = []
     for group in groups(model):
         if group.name == "location":
@@ -180,9 +196,11 @@ def build(model: Model) -> Network:
     import torch
     from torch import nn
 
-    from rs_embed.embedders.blocks import Network
+    from rs_embed.embedders.blocks import Network, transformer
 
-    width, quarter = model.dim, model.dim // 4
+    config = model.variant.config
+    width, eps = config["embedding_size"], config["norm_eps"]
+    quarter, kernel = width // 4, config["max_patch_size"]
 
     def table(rows: int) -> nn.Parameter:
         return nn.Parameter(torch.empty(rows, quarter))
@@ -192,66 +210,71 @@ def build(model: Model) -> Network:
         if kind in ("time", "static"):
             return nn.ModuleDict({g.name: nn.Linear(g.channels, width) for g in mine})
         return nn.ModuleDict(
-            {g.name: nn.ModuleDict({"proj": nn.Conv2d(g.channels, width, KERNEL)}) for g in mine}
+            {g.name: nn.ModuleDict({"proj": nn.Conv2d(g.channels, width, kernel)}) for g in mine}
         )
 
-    config = model.variant.config
-    blocks = [_block(width, config["heads"]) for _ in range(config["depth"])]
     parts: dict[str, nn.Module | nn.Parameter] = {
-        "pos_embed": table(MONTHS),
+        "pos_embed": table(config["max_sequence_length"]),
         "month_embed": nn.Embedding(12, quarter),
-        "blocks": nn.ModuleList(blocks),
-        "norm": nn.LayerNorm(width),
+        "blocks": transformer(
+            width, config["depth"], config["num_heads"], eps=eps, mlp_ratio=config["mlp_ratio"]
+        ),
+        "norm": nn.LayerNorm(width, eps=eps),
     }
     for kind, code in KINDS.items():
         parts[f"{code}_channel_embed"] = table(sum(group.kind == kind for group in GROUPS))
         parts[f"{kind}_embed"] = embedders(kind)
-    return Network(forward, parts, {})
-
-
-def _block(width: int, heads: int) -> Network:
-    """A pre-norm transformer block whose query, key and value are separate, as published."""
-    from timm.layers.mlp import Mlp
-    from torch import nn
-
-    from rs_embed.embedders.blocks import Network
-
-    attention = {name: nn.Linear(width, width) for name in ("q", "k", "v", "proj")}
-    parts = {
-        "norm1": nn.LayerNorm(width),
-        "attn": Network(_attend, attention, {"heads": heads}),
-        "norm2": nn.LayerNorm(width),
-        "mlp": Mlp(width, 4 * width),
-    }
-    return Network(_through, parts, {})
-
-
-def _through(block: Any, x: Tensor, mask: Tensor | None) -> Tensor:
-    x = x + block.attn(block.norm1(x), mask)
-    out: Tensor = x + block.mlp(block.norm2(x))
-    return out
-
-
-def _attend(attention: Any, x: Tensor, mask: Tensor | None) -> Tensor:
-    from torch.nn.functional import scaled_dot_product_attention
-
-    heads = attention.config["heads"]
-    shape = (*x.shape[:2], heads, x.shape[2] // heads)
-    q, k, v = (
-        part(x).view(shape).transpose(1, 2)  # (B, heads, N, D / heads)
-        for part in (attention.q, attention.k, attention.v)
-    )
-    mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    out: Tensor = attention.proj(mixed.transpose(1, 2).flatten(2))
-    return out
-
-
-def checkpoint_filter(state: Mapping[str, Tensor], model: Model) -> dict[str, Tensor]:
-    """Published keys are the network's own, but for a stray ``.backbone`` in some files."""
-    return {key.replace(".backbone", ""): value for key, value in state.items()}
+    return Network(forward, parts, {"base_gsd": config["base_gsd"]})
 
 
 def forward(
+    network: Any,
+    months: Tensor,
+    scale_m: Tensor,
+    patch_px: Tensor,
+    visible: Tensor | None = None,
+    **groups: Tensor,
+) -> dict[str, Tensor]:
+    """The authors' means over the visible tokens after the final norm.
+
+    Parameters
+    ----------
+    months, scale_m, patch_px, groups
+        As `prepare` gives them.
+    visible : Tensor, optional
+        ``(B, T, G)`` bool over the groups; None means all, and 1 for G all alike.
+
+    Returns
+    -------
+    dict
+        ``grid`` ``(B, h, w, D)``: of each patch's own space-time and space tokens with all time and
+        static tokens; ``image`` ``(B, D)``: of every token. NaN for a window without any pixel.
+    """
+    import torch
+
+    if visible is None:
+        visible = torch.ones_like(months, dtype=torch.bool)[..., None]
+    x, seen, shapes = _embedded(
+        network, groups, visible.expand(-1, -1, len(groups)), months, int(patch_px), float(scale_m)
+    )
+    tokens = _attended(network, x, seen)
+    sizes = [rows * cols * count for rows, cols, count in shapes]
+
+    def per_patch(values: Tensor) -> Tensor:
+        parts = zip(torch.split(values, sizes, dim=1), shapes, strict=True)
+        first, *rest = (part.reshape(len(part), *shape, -1).sum(dim=3) for part, shape in parts)
+        # A kind without a place has one row and column, which all patches share by broadcasting.
+        return sum(rest, start=first)
+
+    weights = seen.unsqueeze(-1).to(tokens)
+    tokens = tokens * weights
+    return {
+        "grid": per_patch(tokens) / per_patch(weights),
+        "image": tokens.sum(dim=1) / weights.sum(dim=1),
+    }
+
+
+def _embedded(
     network: Any,
     inputs: Mapping[str, Tensor],
     visible: Tensor,
@@ -259,21 +282,11 @@ def forward(
     patch_px: int,
     scale_m: float,
 ) -> tuple[Tensor, Tensor, list[tuple[int, int, int]]]:
-    """The tokens of a batch of windows after the final norm, and which of them are visible.
+    """The tokens of a batch of windows before the blocks, and which of them are visible.
 
-    Parameters
-    ----------
-    inputs, visible, months
-        As `prepare` gives them.
-    patch_px, scale_m
-        Pixels a side of a patch, metres a pixel.
-
-    Returns
-    -------
-    Tensor, Tensor, list
-        ``(B, N, D)``, ``(B, N)`` bool, and the rows, columns and tokens a patch of each kind of
-        group. Kinds follow each other in the order space-time, space, time, static, each by row,
-        column, step and group, as in the authors' own sequence.
+    ``(B, N, D)``, ``(B, N)`` bool, and the rows, columns and tokens a patch of each kind of group.
+    Kinds follow each other in the order space-time, space, time, static, each by row, column, step
+    and group, as in the authors' own sequence.
     """
     import torch
 
@@ -285,7 +298,7 @@ def forward(
         mine = [name for name in names if name in inputs]
         if not mine:
             continue
-        x = _embedded(getattr(network, f"{kind}_embed"), inputs, mine, patch_px)
+        x = _projected(getattr(network, f"{kind}_embed"), inputs, mine, patch_px)
         rows, cols, steps, count, width = x.shape[1:]
         quarter = width // 4
         channel = getattr(network, f"{code}_channel_embed")
@@ -294,22 +307,20 @@ def forward(
             x[..., quarter : 2 * quarter] += step[:, None]
             x[..., 2 * quarter : 3 * quarter] += month[:, None, None, :, None]
         if "space" in kind:
-            place = _place_code(rows, cols, scale_m * patch_px / _BASE_M, quarter)
-            x[..., 3 * quarter :] += torch.from_numpy(place).to(x)
+            cell = scale_m * patch_px / network.config["base_gsd"]
+            x[..., 3 * quarter :] += torch.from_numpy(_place_code(rows, cols, cell, quarter)).to(x)
         shown = visible[:, None, None, :steps, [columns[n] for n in mine]]
         seen.append(shown.expand(-1, rows, cols, -1, -1).flatten(1))
         tokens.append(x.flatten(1, 4))
         shapes.append((rows, cols, steps * count))
-    every, shown = torch.cat(tokens, dim=1), torch.cat(seen, dim=1)
-    return _attended(network, every, shown), shown, shapes
+    return torch.cat(tokens, dim=1), torch.cat(seen, dim=1), shapes
 
 
-def _embedded(
+def _projected(
     parts: Any, inputs: Mapping[str, Tensor], names: Sequence[str], patch_px: int
 ) -> Tensor:
     """``(B, h, w, T, G, D)`` tokens of the groups of one kind, 1 along the axes it has not."""
     import torch
-    from timm.layers.patch_embed import resample_patch_embed
     from torch.nn.functional import conv2d
 
     if not hasattr(parts[names[0]], "proj"):
@@ -317,7 +328,10 @@ def _embedded(
         return torch.stack(flat, dim=2)[:, None, None]
     # One resize for all groups: it acts on each channel of a kernel by itself.
     kernels = torch.cat([parts[name].proj.weight for name in names], dim=1)
-    kernels = resample_patch_embed(kernels, [patch_px, patch_px], "bicubic", True)
+    if patch_px != kernels.shape[-1]:
+        from timm.layers.patch_embed import resample_patch_embed
+
+        kernels = resample_patch_embed(kernels, [patch_px, patch_px], "bicubic", True)
     out = []
     channels = [inputs[name].shape[2] for name in names]
     for name, kernel in zip(names, torch.split(kernels, channels, dim=1), strict=True):
@@ -358,41 +372,3 @@ def _attended(network: Any, x: Tensor, seen: Tensor) -> Tensor:
     out = torch.zeros_like(x)
     out[:, kept] = network.norm(some)
     return out
-
-
-def averages(
-    tokens: Tensor, seen: Tensor, shapes: Sequence[tuple[int, int, int]]
-) -> tuple[Tensor, Tensor]:
-    """``(B, h, w, D)`` and ``(B, D)``: the authors' means over visible tokens.
-
-    A patch's mean takes its own space-time and space tokens with all time and static tokens; the
-    image's takes every token.
-    """
-    import torch
-
-    sizes = [rows * cols * count for rows, cols, count in shapes]
-
-    def per_patch(values: Tensor) -> Tensor:
-        parts = zip(torch.split(values, sizes, dim=1), shapes, strict=True)
-        first, *rest = (part.reshape(len(part), *shape, -1).sum(dim=3) for part, shape in parts)
-        # A kind without a place has one row and column, which all patches share by broadcasting.
-        return sum(rest, start=first)
-
-    weights = seen.unsqueeze(-1).to(tokens)
-    tokens = tokens * weights
-    return per_patch(tokens) / per_patch(weights), tokens.sum(dim=1) / weights.sum(dim=1)
-
-
-def encode(network: Any, arrays: Mapping[str, np.ndarray], model: Model) -> Tokens:
-    """Grid ``(B, h, w, D)`` and image vector ``(B, D)``, NaN for a window without any pixel."""
-    from rs_embed.embedders.blocks import as_array, as_tensor
-
-    tokens, seen, shapes = network(
-        {group.name: as_tensor(network, arrays[group.name]) for group in groups(model)},
-        as_tensor(network, arrays["visible"]),
-        as_tensor(network, arrays["months"]),
-        model.token_px,
-        float(arrays["scale_m"]),
-    )
-    grid, image = averages(tokens, seen, shapes)
-    return Tokens(as_array(grid), as_array(image))

@@ -91,6 +91,7 @@ _STATISTICS = {
     "slope": (5.930092668915115, 8.167406789813247),
     "population": (188.20315880851746, 1154.5919128300602),
 }
+MEAN, STD = ({band: pair[i] for band, pair in _STATISTICS.items()} for i in (0, 1))
 
 S2 = InputSpec(
     "s2",
