@@ -28,14 +28,15 @@ from rs_embed.parity import Case, recipe, write_checkpoint
 from rs_embed.parity.compare import Comparison, compare_outputs
 from rs_embed.parity.rows import Rows, rows_of
 from rs_embed.parity.runner import day_after, differences, lay_out, tidy
-from rs_embed.pipeline import fetch, plan, stack_windows, tiled_input, windows
+from rs_embed.pipeline import open_input, plan, stack_windows, windows
+from rs_embed.providers.base import Provider
 
 RAW = Path(__file__).parent / "raw"
 NORMALISED = {"tensor": "image", "layout": "bchw->tchw"}
 
 
 @dataclass(frozen=True)
-class CasePixels:
+class CasePixels(Provider):
     """A source that has exactly the pixels of a case, wherever it is asked."""
 
     case: Case
@@ -183,5 +184,5 @@ def _network_input(
 ) -> dict[str, np.ndarray]:
     source = CasePixels(case)
     planned = unwrap_or_raise(plan(model, place, when, source))
-    ready = unwrap_or_raise(tiled_input(planned, unwrap_or_raise(fetch(planned, source))))
+    ready = unwrap_or_raise(open_input(planned, source))
     return runtime.prepare(model, stack_windows(list(windows(ready))))
