@@ -26,6 +26,7 @@ from rs_embed.pipeline.steps import TiledInput, encoded, plan, provenance, south
 from rs_embed.plugins.notices import warn_once
 from rs_embed.providers.auto import choose_provider
 from rs_embed.providers.base import Provider, list_scenes
+from rs_embed.providers.waiting import threads
 
 Key = tuple[Grid, tuple[str, ...]]
 # Pixel values fetched ahead and held at once: 256 MB of float32.
@@ -152,7 +153,7 @@ def _groups(
         for group in groups:
             yield group, _inputs(group, provider.open), lambda g=group: _listed(g, provider)  # type: ignore[misc]
         return
-    with ThreadPoolExecutor(provider.workers) as pool:
+    with threads(provider.workers) as pool:
         ahead = _submit(pool, groups[0], provider)
         for i, group in enumerate(groups):
             futures, ahead = ahead, {}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +25,7 @@ from rs_embed.providers.gee_session import (
     compute_pixels,
 )
 from rs_embed.providers.requests import Part, halves, split
+from rs_embed.providers.waiting import threads
 
 # Of a grid this much coarser than the stored pixels Earth Engine would read a pyramid level.
 _PYRAMID_FROM = 1.9
@@ -74,7 +74,7 @@ def read(query: Query, plan: FetchPlan, settings: Settings) -> Outcome[Patch]:
     if len(parts) == 1:
         brought = bring(parts[0])
     else:
-        with ThreadPoolExecutor(min(len(parts), MAX_IN_FLIGHT)) as pool:
+        with threads(min(len(parts), MAX_IN_FLIGHT)) as pool:
             brought = collect(list(pool.map(bring, parts))).map(lambda _: None)
     return brought.map(lambda _: _patch(query, plan, out, reading, len(sent)))
 

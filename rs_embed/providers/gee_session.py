@@ -22,6 +22,7 @@ from returns.result import Failure, Success
 from rs_embed.core.errors import ProviderError, RsEmbedError
 from rs_embed.core.extras import missing_text
 from rs_embed.core.result import Outcome, caused
+from rs_embed.providers.waiting import InterruptedWaitError, bounded, flag, pause, slot
 
 T = TypeVar("T")
 
@@ -119,20 +120,28 @@ def asset_facts(asset: str, settings: Settings) -> Outcome[dict[str, Any]]:
     return _sent(lambda: _prepared_call("asset", asset), Success, settings)
 
 
-def retrying(attempt: Callable[[], Outcome[T]], settings: Settings) -> Outcome[T]:
+def retrying(
+    attempt: Callable[[], Outcome[T]],
+    settings: Settings,
+    *,
+    waited: Callable[[], float] = lambda: 0.0,
+    stop: threading.Event | None = None,
+) -> Outcome[T]:
     """The first success, or the last failure: transient ones are tried again, others never.
 
     Pauses grow exponentially and are jittered, so that many workers do not come back at once.
+    ``waited`` tells the seconds so far that are not the request's own, such as for a free place:
+    they do not count towards the deadline.
     """
     end = time.monotonic() + settings.deadline_s
     for number in range(1, settings.tries + 1):
         outcome = attempt()
         if not isinstance(outcome, Failure) or not outcome.failure().transient:
             return outcome
-        pause = settings.pause_s * 2 ** (number - 1) * random.uniform(0.5, 1)
-        if number == settings.tries or time.monotonic() + pause >= end:
+        pause_s = settings.pause_s * 2 ** (number - 1) * random.uniform(0.5, 1)
+        if number == settings.tries or time.monotonic() + pause_s >= end + waited():
             return outcome.alt(lambda error, n=number: _given_up(error, n))  # type: ignore[misc]
-        time.sleep(pause)
+        pause(pause_s, stop or flag())
     raise AssertionError("tries is at least 1")
 
 
@@ -160,21 +169,41 @@ def _sent(
     make: Callable[[], Any], read: Callable[[Any], Outcome[T]], settings: Settings
 ) -> Outcome[T]:
     """What ``read`` makes of the answer of a call, tried again where that can help."""
+    stop = flag()
+    in_queue: list[float] = []
 
     def once() -> Outcome[T]:
-        from ee.ee_exception import EEException
-        from google.auth.exceptions import GoogleAuthError
-        from googleapiclient.errors import Error as ApiError
-
         try:
-            with _IN_FLIGHT:
-                answer = _execute(make(), settings.request_s)
-        # The client lets HTTP, token and socket errors through each in its own class.
-        except (EEException, ApiError, GoogleAuthError, OSError, ValueError) as error:
+            with slot(_IN_FLIGHT, stop) as seconds:
+                in_queue.append(seconds)
+                answer = _execute(make(), settings.request_s, stop)
+        except InterruptedWaitError:
+            raise
+        except Exception as error:
+            if not isinstance(error, _foreign()):
+                raise
             return Failure(explain(error))
         return read(answer)
 
-    return retrying(once, settings)
+    try:
+        return retrying(once, settings, waited=lambda: sum(in_queue), stop=stop)
+    except InterruptedWaitError as error:
+        return Failure(caused(ProviderError("Earth Engine: the request was interrupted"), by=error))
+
+
+def _foreign() -> tuple[type[BaseException], ...]:
+    """What a request can raise that is no fault of ours.
+
+    The client lets HTTP, token and socket errors through each in its own class; a transport that
+    the caller gave it may have errors of any kind.
+    """
+    import ee
+    from google.auth.exceptions import GoogleAuthError
+    from googleapiclient.errors import Error as ApiError
+
+    if ee.data._get_state().http_transport is not None:
+        return (Exception,)
+    return (ee.EEException, ApiError, GoogleAuthError, OSError, ValueError)
 
 
 def _prepared_call(kind: str, what: Any) -> Any:
@@ -195,7 +224,7 @@ def _prepared_call(kind: str, what: Any) -> Any:
     return ee.data._get_cloud_projects().assets().get(name=name, prettyPrint=False)
 
 
-def _execute(call: Any, seconds: float) -> Any:
+def _execute(call: Any, seconds: float, stop: threading.Event) -> Any:
     """Send a request once, within so many seconds.
 
     The request keeps its own transport where the caller gave ``ee.Initialize`` one; else it goes
@@ -206,16 +235,19 @@ def _execute(call: Any, seconds: float) -> Any:
 
     state = ee.data._get_state()
     if state.http_transport is not None:
-        return call.execute(num_retries=0)
+        return bounded(lambda: call.execute(num_retries=0), seconds, stop)
     transport: Any = _Timed(state.requests_session, seconds)
     if isinstance(call.http, AuthorizedHttp):
         # The same credentials object, so that a refreshed token serves every thread.
         transport = AuthorizedHttp(call.http.credentials, http=transport)
-    return call.execute(http=transport, num_retries=0)
+    return bounded(lambda: call.execute(http=transport, num_retries=0), seconds, stop)
 
 
 class _Timed:
-    """What the client expects of a transport, with an end to the whole answer."""
+    """What the client expects of a transport, with an end to the whole answer.
+
+    `bounded` ends the wait; this ends the thread and the connection of one that was left.
+    """
 
     def __init__(self, session: Any, seconds: float) -> None:
         self._session = session
@@ -232,6 +264,7 @@ class _Timed:
     ) -> tuple[Any, bytes]:
         """Status with headers, and the body; TimeoutError when time is up."""
         import httplib2
+        from urllib3.exceptions import HTTPError
 
         end = time.monotonic() + self._seconds
         wait = (min(_CONNECT_S, self._seconds), self._seconds)
@@ -239,11 +272,14 @@ class _Timed:
             method, uri, data=body, headers=headers, timeout=wait, stream=True
         ) as answer:
             parts = []
-            # A read times out only when nothing comes; an answer that trickles must end too.
-            for part in answer.iter_content(_CHUNK_BYTES):
-                parts.append(part)
-                if time.monotonic() > end:
-                    raise TimeoutError(f"no complete answer within {self._seconds:g} s")
+            try:
+                # What has come, and not so many bytes: an answer that trickles must end too.
+                while part := answer.raw.read1(_CHUNK_BYTES, decode_content=True):
+                    parts.append(part)
+                    if time.monotonic() > end:
+                        raise TimeoutError(f"no complete answer within {self._seconds:g} s")
+            except HTTPError as error:
+                raise ConnectionError(str(error)) from error
             head = httplib2.Response({**answer.headers, "status": str(answer.status_code)})
             head.reason = answer.reason
             return head, b"".join(parts)
@@ -258,15 +294,28 @@ def _result(answer: Any) -> Outcome[Any]:
 def _initialise(settings: Settings) -> Outcome[None]:
     """``ee.Initialize`` in a thread of its own, since neither DNS nor the client's own download
     of its list of deprecated assets knows a time-out.
+
+    One that is not done in time, or interrupted, is left, and the client is as it was before.
     """
+    import ee
+
+    state = ee.data._get_state()
+    retries = state.max_retries
     done: list[Outcome[None]] = []
     thread = threading.Thread(
         target=lambda: done.append(_initialised(settings)),
         name="rs_embed-ee-initialize",
         daemon=True,
     )
-    thread.start()
-    thread.join(settings.start_s)
+    state.max_retries = 1  # discovery would be tried for half a minute
+    try:
+        thread.start()
+        thread.join(settings.start_s)
+    finally:
+        state.max_retries = retries
+        # A client without its algorithms would pass for an initialised one.
+        if not (done and isinstance(done[0], Success)) and not ee.ApiFunction._api:
+            _forget(state)
     if done:
         return done[0]
     return Failure(
@@ -283,29 +332,27 @@ def _initialised(settings: Settings) -> Outcome[None]:
     from google.auth.exceptions import GoogleAuthError
     from googleapiclient.errors import Error as ApiError
 
-    retries = ee.data._get_state().max_retries
-    ee.data.setMaxRetries(1)  # discovery would be tried for half a minute
     try:
         ee.Initialize(credentials=settings.credentials, url=settings.url, project=settings.project)
     except (ee.EEException, ApiError, GoogleAuthError, OSError, ValueError) as error:
-        # A client without its algorithms would pass for an initialised one. If they are there,
-        # the caller has initialised it while this attempt was failing.
-        if not ee.ApiFunction._api:
-            _forget()
         return Failure(explain(error))
-    finally:
-        ee.data.setMaxRetries(retries)
     return Success(None)
 
 
-def _forget() -> None:
-    """The client uninitialised again; what the caller may have set before stays."""
+def _forget(begun: Any) -> None:
+    """The client uninitialised again; what the caller had set before stays.
+
+    Nothing where the caller has another state by now: an attempt that was left writes into the
+    one it began with.
+    """
     import ee
 
-    before = ee.data._get_state()
+    if ee.data._get_state() is not begun:
+        return
     ee.Reset()
     after = ee.data._get_state()
-    after.max_retries, after.user_agent = before.max_retries, before.user_agent
+    after.max_retries, after.user_agent = begun.max_retries, begun.user_agent
+    after.deadline_ms, after.workload_tag = begun.deadline_ms, begun.workload_tag
 
 
 def _same_address(settings: Settings) -> Outcome[None]:

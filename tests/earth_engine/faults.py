@@ -37,8 +37,10 @@ ERRORS: dict[str, ServiceError] = {
 }
 """Faults that are an error in Google's JSON form."""
 
-OTHER = ("500-html", "502-html", "503-html", "slow", "drop", "truncate")
-"""An HTML page, a delay before the true answer, no answer, half an answer."""
+OTHER = (
+    "500-html", "502-html", "503-html", "slow", "drop", "truncate", "trickle", "trickle-head",
+)  # fmt: skip
+"""An HTML page, a delay before the true answer, no answer, half an answer, one byte by byte."""
 
 TRANSIENT = ("429", "403-rate-limit", "500", "503-html", "drop", "truncate")
 """What a client must survive by asking again: the default mix of a soak."""

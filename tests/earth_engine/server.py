@@ -216,6 +216,8 @@ class Handler(BaseHTTPRequestHandler):
         self.server.state.note(entry)
         if answer is None:
             self._drop()
+        elif fault is not None and fault.kind.startswith("trickle"):
+            self._trickle(fault, answer[2])
         else:
             self._send(*answer)
 
@@ -274,6 +276,20 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
         except OSError:
             self.close_connection = True
+
+    def _trickle(self, fault: Fault, data: bytes) -> None:
+        """The head or the body, a byte at a time, for so many seconds; then the end."""
+        self.close_connection = True
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
+        whole = head + b"Content-Length: %d\r\n\r\n" % len(data) + data
+        at_once = 0 if fault.kind == "trickle-head" else len(whole) - len(data)
+        try:
+            self.connection.sendall(whole[:at_once])
+            for i in range(int(fault.seconds / 0.1)):
+                self.connection.sendall(whole[at_once + i : at_once + i + 1])
+                time.sleep(0.1)
+        except OSError:
+            return
 
     def _drop(self) -> None:
         """Close without a word."""

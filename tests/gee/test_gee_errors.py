@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -119,6 +121,117 @@ def test_a_slow_answer_ends_at_the_deadline(server: Server) -> None:
     assert "curl -I https://earthengine.googleapis.com" in str(error)
 
 
+@pytest.mark.parametrize("kind", ["trickle", "trickle-head"])
+def test_an_answer_that_trickles_ends_at_the_deadline(server: Server, kind: str) -> None:
+    server.fail(*[Fault(kind, seconds=8)] * 9)
+    began = time.monotonic()
+    error = failure(GeeProvider(pause_s=0.01, tries=1, request_s=0.5).fetch(plan()))
+    assert time.monotonic() - began < 6
+    assert error.transient
+    assert "0.5 s" in str(error)
+
+
+def test_a_callers_transport_has_the_deadline_too(server: Server, untouched: None) -> None:
+    from ee import _cloud_api_utils
+
+    class Slow(_cloud_api_utils._Http):
+        def request(self, uri, *args, **kwargs):
+            if ":compute" in uri:
+                held.wait(30)
+            return super().request(uri, *args, **kwargs)
+
+    class Broken(_cloud_api_utils._Http):
+        def request(self, uri, *args, **kwargs):
+            if ":compute" in uri:
+                raise LookupError("my proxy has no route")
+            return super().request(uri, *args, **kwargs)
+
+    import requests
+
+    held = threading.Event()
+    found = {}
+    for kind in (Slow, Broken):
+        with serve() as own, connected(own), requests.Session() as session:
+            ee.Initialize(
+                credentials=AnonymousCredentials(), url=own.url, project="local-test",
+                http_transport=kind(session),
+            )  # fmt: skip
+            began = time.monotonic()
+            found[kind] = failure(GeeProvider(tries=1, request_s=0.5).fetch(plan()))
+            assert time.monotonic() - began < 6
+            held.set()
+    assert found[Slow].transient
+    assert "0.5 s" in str(found[Slow])
+    assert isinstance(found[Broken], ProviderError)
+    assert "my proxy has no route" in str(found[Broken])
+    assert isinstance(found[Broken].__cause__, LookupError)
+
+
+def test_a_wait_for_a_place_is_not_the_requests_own(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one place, the second fetch waits for it longer than its deadline, and is tried."""
+    monkeypatch.setattr(gee_session, "_IN_FLIGHT", threading.BoundedSemaphore(1))
+    server.fail(Fault("slow", seconds=1.5), "ok", "503")
+    provider = GeeProvider(pause_s=0.01, deadline_s=0.8, tries=5)
+    found: list[Outcome[object]] = []
+    threads = [threading.Thread(target=lambda: found.append(provider.fetch(plan())))] * 1
+    threads += [threading.Thread(target=lambda: found.append(provider.fetch(plan())))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [type(one) for one in found] == [Success, Success]
+
+
+INTERRUPTED = """
+import sys
+import ee
+from google.auth.credentials import AnonymousCredentials
+from rs_embed.providers import gee_session, requests as limits
+from rs_embed.providers.gee import GeeProvider
+from tests.gee.plans import plan, square
+
+url, size, watched = sys.argv[1:]
+plain = getattr(gee_session, watched)
+
+def told(*given):
+    print("waiting", flush=True)
+    return plain(*given)
+
+setattr(gee_session, watched, told)
+ee.deprecation._FetchDataCatalogStac = dict
+ee.Initialize(AnonymousCredentials(), url=url, project="local-test")
+limits.MAX_BYTES = 5 * int(size)
+try:
+    GeeProvider(pause_s=60, tries=9).fetch(plan(("B2",), grid=square(64)))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.parametrize("size", [10**6, 100], ids=["one request", "many requests"])
+@pytest.mark.parametrize("wait", ["an answer", "another try"])
+def test_an_interrupt_ends_every_wait(server: Server, wait: str, size: int) -> None:
+    """In the main thread, in the threads of a plan of many tiles, and in their queue."""
+    slow = wait == "an answer"
+    server.fail(*[Fault("slow", seconds=30) if slow else Fault("503")] * 99)
+    words = (server.url, str(size), "_execute" if slow else "pause")
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, *words], stdout=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            assert child.stdout.readline() == "waiting\n"
+            began = time.monotonic()
+            child.send_signal(signal.SIGINT)
+            out, _ = child.communicate(timeout=25)
+        finally:
+            child.kill()
+    assert "interrupted" in out.splitlines(), (out, child.returncode)
+    assert child.returncode == 0
+    assert time.monotonic() - began < 20, "the waits themselves are 30 s and more"
+
+
 def test_the_total_deadline_ends_the_tries(server: Server) -> None:
     server.fail("503", times=100)
     began = time.monotonic()
@@ -144,7 +257,7 @@ def test_the_collection_is_told_where_it_is_refused(server: Server) -> None:
 
 def test_pauses_grow_and_are_jittered(monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(gee_session.time, "sleep", slept.append)
+    monkeypatch.setattr(gee_session, "pause", lambda seconds, stop: slept.append(seconds))
     busy = Failure(ProviderError("busy", transient=True))
     settings = Settings(tries=6, pause_s=1.0, deadline_s=1000)
     assert isinstance(retrying(lambda: busy, settings), Failure)
@@ -217,19 +330,40 @@ def test_nobody_listens(untouched: None) -> None:
 
 def test_an_answer_that_never_comes(server: Server, untouched: None) -> None:
     server.fail(Fault("slow", "discovery", 3))
+    ee.data.setMaxRetries(7)
     began = time.monotonic()
     error = failure(connect(anonymous(server.url, start_s=0.5)))
     assert time.monotonic() - began < 2
     assert "did not answer within 0.5 s" in str(error)
-    deadline = time.monotonic() + 10
+    assert not ee.data.is_initialized()
+    assert ee.data._get_state().max_retries == 7
+    the_late_attempt_ends()
+    # What came late came into a state that nobody has any more.
+    assert not ee.data.is_initialized()
+    assert ee.data._get_state().max_retries == 7
+    assert isinstance(connect(anonymous(server.url)), Success)
+    assert ee.data._get_state().max_retries == 7
+
+
+def the_late_attempt_ends() -> None:
+    deadline = time.monotonic() + 20
     while any(t.name == "rs_embed-ee-initialize" for t in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    # What came late is there for the next call.
-    assert ee.data.is_initialized()
-    asked = server.counters["requests"]
-    assert isinstance(connect(anonymous(server.url)), Success)
-    assert server.counters["requests"] == asked
+
+
+def test_a_late_start_leaves_the_callers_own_connection(server: Server, untouched: None) -> None:
+    server.fail(Fault("slow", "discovery", 2))
+    with serve() as own:
+        assert failure(connect(anonymous(server.url, start_s=0.2))).transient
+        ee.Initialize(AnonymousCredentials(), url=own.url, project="of-my-own")
+        mine = ee.data._get_state()
+        before = dataclasses.replace(mine)
+        the_late_attempt_ends()
+        assert ee.data._get_state() is mine
+        assert mine == before
+        assert ee.Number(2).getInfo() == 2
+        assert own.counters["value"] == 1
 
 
 def test_a_late_failure_leaves_the_callers_own_connection(server: Server, untouched: None) -> None:
