@@ -59,7 +59,8 @@ def side_sensor(row: Collection, sensor: SensorSpec, bands: Sequence[str]) -> Se
 
 
 def _interpolates(row: Collection, bands: Sequence[str]) -> bool:
-    return row.bilinear and all(band.averaged != "never" for band in row.pick(bands))
+    """Whether there is anything to interpolate; classes beside it are never."""
+    return row.bilinear and any(band.averaged != "never" for band in row.pick(bands))
 
 
 def check_frames(row: Collection, intervals: Sequence[Interval]) -> Outcome[None]:

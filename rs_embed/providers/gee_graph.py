@@ -175,7 +175,15 @@ def composite(query: Query, scenes: Any) -> Any:
     # a collection of mixed types is refused.
     blank = ee.Image.constant([0] * len(names)).rename(names).toFloat().updateMask(0)
     stack = ee.ImageCollection([blank]).merge(layers)
-    return stack.mosaic() if how == "mosaic" else stack.median()
+    if how == "mosaic":
+        return stack.mosaic()
+    # Between two classes lies a third that no scene has: of classes, the most frequent one.
+    classes = [band.name for band in query.bands if band.averaged == "never"]
+    if not classes:
+        return stack.median()
+    if len(classes) == len(names):
+        return stack.mode()
+    return stack.median().addBands(stack.select(classes).mode(), None, True)
 
 
 def counts(query: Query) -> Any:
@@ -254,13 +262,20 @@ def _layer(query: Query, scene: Any) -> Any:
     if any(band.averaged == "power" for band in query.bands):
         image = _in_power(query.bands, image)
     if query.sensor.resampling == "bilinear":
-        image = image.resample("bilinear")
+        image = _interpolated(query.bands, image)
     if query.sensor.cloud_mask == "scl":
         dropped = list(SCL_DROPPED)
         image = image.updateMask(scene.select("SCL").remap(dropped, [0] * len(dropped), 1))
     elif query.sensor.cloud_mask == "cloud_score_plus":
         image = image.updateMask(scene.select("cs_cdf").gte(query.sensor.cloud_threshold))
     return image.toFloat()
+
+
+def _interpolated(bands: Sequence[Band], image: Any) -> Any:
+    """Values interpolated where the grid asks between pixels; classes as they are."""
+    names = [band.name for band in bands if band.averaged != "never"]
+    smooth = image.select(names).resample("bilinear")
+    return smooth if len(names) == len(bands) else image.addBands(smooth, None, True)
 
 
 def _in_power(bands: Sequence[Band], image: Any) -> Any:

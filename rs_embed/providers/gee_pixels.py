@@ -81,13 +81,15 @@ def read(query: Query, plan: FetchPlan, settings: Settings) -> Outcome[Patch]:
 
 def read_rule(plan: FetchPlan, bands: Sequence[Band]) -> Reading:
     """How a plan's pixels are read, from its grid and the stored pixels of its bands."""
-    ratio = plan.grid.resolution[0] / finest_m(bands)
+    # Classes beside values change nothing in how these are read.
+    averaged = [band for band in bands if band.averaged != "never"]
+    finest = finest_m(averaged or bands)
+    ratio = plan.grid.resolution[0] / finest
     if plan.sensor.fetch == "server":
         return Reading(1, "earth engine pyramid" if ratio >= _PYRAMID_FROM else "nearest")
     if math.isnan(ratio):
         return Reading(1, "nearest, or earth engine pyramid where the source is finer")
-    factor = whole_factor(plan.grid.resolution[0], finest_m(bands))
-    averaged = all(band.averaged != "never" for band in bands)
+    factor = whole_factor(plan.grid.resolution[0], finest)
     if factor > 1 and averaged:
         return Reading(factor, "area average")
     if ratio < _PYRAMID_FROM:
@@ -112,16 +114,25 @@ def _part(
 
     def stacked(flat: np.ndarray) -> np.ndarray:
         values = flat.reshape(part.intervals, len(some.bands), *grid.shape)
-        if reading.rule == "area average":
-            values = area_average(values, reading.factor)
-        elif reading.factor > 1:
-            middle = slice(reading.factor // 2, None, reading.factor)
-            values = values[..., middle, middle]
-        return in_stated_units(values, some.bands)
+        return in_stated_units(_coarsened(values, some.bands, reading), some.bands)
 
     return compute_pixels(request, lambda data: decode(data, names, grid.shape), settings).map(
         stacked
     )
+
+
+def _coarsened(values: np.ndarray, bands: Sequence[Band], reading: Reading) -> np.ndarray:
+    """``(T, C, H, W)`` of the plan's grid from the pixels read; of classes the middle one."""
+    if reading.factor == 1:
+        return values
+    middle = slice(reading.factor // 2, None, reading.factor)
+    if reading.rule != "area average":
+        return values[..., middle, middle]
+    out = area_average(values, reading.factor)
+    for i, band in enumerate(bands):
+        if band.averaged == "never":
+            out[:, i] = values[:, i, middle, middle]
+    return out
 
 
 def decode(data: bytes, names: Sequence[str], shape: tuple[int, int]) -> Outcome[np.ndarray]:

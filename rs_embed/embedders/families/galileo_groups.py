@@ -8,7 +8,7 @@ normalised.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -104,13 +104,25 @@ S1 = InputSpec("s1", ("VV", "VH"), "db", "COPERNICUS/S1_GRD", cloudy_pct=100)
 # plain choice of a collection's bands gives it: such a layer comes from an array or a local source.
 ELEVATION = InputSpec("elevation", ("elevation",), "metres", static=True)
 SLOPE = InputSpec("slope", ("slope",), "degrees", static=True)
-DYNAMIC_WORLD = InputSpec("dw", _DW, "probability", "GOOGLE/DYNAMICWORLD/V1", cloudy_pct=100)
+# Beside a sensor of the caller these keep their own collection.
+_SIDE: Any = {"cloudy_pct": 100, "optional": True}
+DYNAMIC_WORLD = InputSpec(
+    "dw", _DW, "probability", "GOOGLE/DYNAMICWORLD/V1", cloudy_pct=100, optional=True
+)
 WORLD_CEREAL = InputSpec("wc", _WC, "percent", static=True)
 _ERA5 = "ECMWF/ERA5_LAND/MONTHLY_AGGR"
-TEMPERATURE = InputSpec("era5_t", ("temperature_2m",), "kelvin", _ERA5, cloudy_pct=100)
-RAIN = InputSpec("era5_p", ("total_precipitation_sum",), "metres", _ERA5, cloudy_pct=100)
-WATER = InputSpec("tc", ("def", "soil", "aet"), "1", "IDAHO_EPSCOR/TERRACLIMATE", cloudy_pct=100)
-LIGHTS = InputSpec("viirs", ("avg_rad",), "1", "NOAA/VIIRS/DNB/MONTHLY_V1/VCMCFG", cloudy_pct=100)
+TEMPERATURE = InputSpec(
+    "era5_t", ("temperature_2m",), "kelvin", _ERA5, cloudy_pct=100, optional=True
+)
+RAIN = InputSpec(
+    "era5_p", ("total_precipitation_sum",), "metres", _ERA5, cloudy_pct=100, optional=True
+)
+WATER = InputSpec(
+    "tc", ("def", "soil", "aet"), "1", "IDAHO_EPSCOR/TERRACLIMATE", cloudy_pct=100, optional=True
+)
+LIGHTS = InputSpec(
+    "viirs", ("avg_rad",), "1", "NOAA/VIIRS/DNB/MONTHLY_V1/VCMCFG", cloudy_pct=100, optional=True
+)
 PEOPLE = InputSpec("landscan", ("population",), "1", static=True)
 
 
