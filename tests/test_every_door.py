@@ -20,7 +20,16 @@ from rs_embed.core.model import Model
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.embedders.catalog import MODEL_SPECS
 from rs_embed.embedders.runtime import unload_models
-from tests.doors import array_of, embed, resolved, season, smallest, square
+from tests.doors import (
+    array_of,
+    embed,
+    resolved,
+    season,
+    short_networks,
+    shortened,
+    smallest,
+    square,
+)
 
 # Told once of models whose windows show; seen or not depends on which test runs first.
 pytestmark = pytest.mark.filterwarnings("ignore:the tokens of .* show their place")
@@ -30,7 +39,13 @@ CLOSE = {"rtol": 1e-4, "atol": 2e-5}
 
 
 # Taken when tests are collected: other tests add models of their own while they run.
-MODELS = dict(MODEL_SPECS)
+MODELS = {name: shortened(spec) for name, spec in MODEL_SPECS.items()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short():
+    with short_networks():
+        yield
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # torch's own documentation calls it so
 
+from rs_embed.core.errors import ModelError
+from rs_embed.core.extras import missing_text
+
 Layer = Callable[..., nn.Module]
 
 
@@ -205,6 +208,29 @@ def transformer(
     norm: Any = partial(nn.LayerNorm, eps=eps)
     make = options.pop("mlp", None) or partial(Mlp, dim, int(dim * mlp_ratio))
     return nn.ModuleList(Block(dim, heads, norm=norm, mlp=make(), **options) for _ in range(depth))
+
+
+def resize_photographs(
+    levels: np.ndarray, size: int, resample: Literal["bilinear", "bicubic"]
+) -> np.ndarray:
+    """``(B, 3, size, size)`` of ``(B, 3, H, W)``: the shorter side to ``size``, then the middle.
+
+    Pillow's resize of 8-bit images, as torchvision calls it: antialiased, rounded to whole levels.
+    """
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise ModelError(missing_text('prepare="official"', "models", "pillow")) from error
+    height, width = levels.shape[2:]
+    short = min(height, width)
+    tall, wide = size * height // short, size * width // short
+    top, left = round((tall - size) / 2), round((wide - size) / 2)
+    out = np.empty((*levels.shape[:2], size, size), dtype=np.float32)
+    for one, kept in zip(levels, out, strict=True):
+        image = Image.fromarray(np.ascontiguousarray(one.transpose(1, 2, 0), dtype=np.uint8))
+        resized = np.asarray(image.resize((wide, tall), Image.Resampling[resample.upper()]))
+        kept[:] = resized[top : top + size, left : left + size].transpose(2, 0, 1)
+    return out
 
 
 def as_tensor(network: nn.Module, array: np.ndarray) -> torch.Tensor:

@@ -19,9 +19,16 @@ from rs_embed.plugins.entry_points import load_entry_points
 from rs_embed.plugins.notices import warn_once
 
 ENTRY_POINTS = "rs_embed.models"
-_BUILT_IN: tuple[ModelSpec, ...] = tuple(
-    importlib.import_module(f"{families.__name__}.{name}").SPEC for name in families.FAMILIES
-)
+
+
+def _specs_of(family: str) -> tuple[ModelSpec, ...]:
+    """The models of a family's file: ``SPECS``, or its one ``SPEC``."""
+    module = importlib.import_module(f"{families.__name__}.{family}")
+    specs: tuple[ModelSpec, ...] = getattr(module, "SPECS", None) or (module.SPEC,)
+    return specs
+
+
+_BUILT_IN = tuple(spec for family in families.FAMILIES for spec in _specs_of(family))
 _REGISTERED: dict[str, ModelSpec] = {spec.id: spec for spec in _BUILT_IN}
 _PLUGGED = False
 _PLUGGING = threading.RLock()

@@ -21,12 +21,15 @@
     the features in front, "pooled" its mean, "image" ``image``.
 ``[cases."pattern"]``
     For some cases: ``variant``, ``modality``, ``options``, ``shrunk``, and ``aside``, ``inputs``
-    and ``outputs`` as above.
+    and ``outputs`` as above; ``stored``, keys of ``config`` as they are of the weights, where the
+    case's own are of what it feeds.
 ``[[prepare]]``
     Cases from raw pixels to the network's input: ``cases`` (a pattern), ``variant``, ``modality``,
     ``options``, ``window_px``, ``dates``, ``lonlat`` (numbers, or the name of an input of latitude
-    and longitude), ``pixels`` (a list of ``{from, layout, round, missing}``, side by side along C)
-    and ``outputs``. With ``run = true`` the network runs on it, and the outputs are the network's.
+    and longitude), ``takes`` (keys of the case's ``config`` to run with), ``pixels`` (a list of
+    ``{from, pick, layout, round, missing}``, side by side along C) and ``outputs``, which may be
+    multiplied: ``times``. With ``run = true`` the network runs on it, and the outputs are the
+    network's.
 ``[raw]``, ``[facts]``
     Of the tests that go through `get_embedding` and of those that read the catalogue.
 """

@@ -60,7 +60,8 @@ def model_of(
         raise ModelError(
             f"{case.name} is not of {spec.id}:{variant.name} as the catalogue has it: {theirs}"
         )
-    config = {**variant.config, **differing}
+    stored = {key: _frozen(value) for key, value in told.get("stored", {}).items()}
+    config = {**variant.config, **differing, **stored}
     sizes = {ours: key for ours, key in rows["sizes"].items() if key in differing}
     changed: dict[str, Any] = {
         name: _one(config[sizes[name]])
@@ -187,6 +188,8 @@ def lay_out(found: Mapping[str, np.ndarray], rule: Mapping[str, Any], shape: lis
             array = array[rule["sample"]]
         if "drop" in rule:
             array = array[..., rule["drop"] :, :]
+        if "times" in rule:
+            array = array * rule["times"]
         if "layout" in rule:
             array = arrange(array, rule["layout"], after_sizes(rule["layout"], shape))
         parts.append(array)
@@ -226,7 +229,9 @@ def _prepared(
 ) -> dict[str, np.ndarray]:
     """Raw pixels of a case through the family's ``prepare``."""
     inputs, model = case.inputs(), model_of(case, spec, rows, entry)
-    model = replace(model, window_px=entry.get("window_px", model.window_px))
+    taken = {key: _frozen(case.config[key]) for key in entry.get("takes", ())}
+    variant = replace(model.variant, config={**model.variant.config, **taken})
+    model = replace(model, variant=variant, window_px=entry.get("window_px", model.window_px))
     parts = [_pixels(inputs, rule) for rule in entry["pixels"]]
     shape = np.broadcast_shapes(*((*p.shape[:2], 1, *p.shape[3:]) for p in parts))
     whole = [np.broadcast_to(p, (*shape[:2], p.shape[2], *shape[3:])) for p in parts]
@@ -252,6 +257,8 @@ def _pixels(inputs: Mapping[str, np.ndarray], rule: Mapping[str, Any]) -> np.nda
     array = inputs[rule["from"]].astype(np.float64)
     if "round" in rule:
         array = np.round(array) if rule["round"] == "even" else np.floor(array)
+    if "pick" in rule:
+        array = array[..., rule["pick"]]
     array = arrange(array, rule["layout"])
     if "missing" in rule:
         hole = rule["missing"]

@@ -22,6 +22,7 @@ from rs_embed.embedders.catalog import MODEL_SPECS, find_model
 from rs_embed.embedders.runtime import unload_models
 from rs_embed.parity import write_checkpoint
 from rs_embed.providers.collections import COLLECTIONS
+from tests.doors import short_networks
 from tests.earth_engine import Server
 from tests.gee.plans import requests_of
 
@@ -38,6 +39,12 @@ NOT_SERVED = sorted({*CASES} - {*SERVED})
 def smallest(spec: ModelSpec) -> str:
     """The variant with the fewest parameters."""
     return min(spec.variants, key=lambda v: (v.params_m or 0, v.dim)).name
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short():
+    with short_networks():
+        yield
 
 
 @pytest.fixture(scope="module")

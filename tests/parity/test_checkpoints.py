@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from rs_embed import load_model
 from rs_embed.core.errors import ModelError
-from rs_embed.core.model import ModelChoice
+from rs_embed.core.model import ModelChoice, ModelSpec
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.embedders.catalog import MODEL_SPECS, find_model, find_spec
-from rs_embed.embedders.runtime import function, keys, unload_models
+from rs_embed.embedders.runtime import function, keys
+from rs_embed.embedders.weights import read_state
 from rs_embed.parity import Case, write_checkpoint
 from rs_embed.parity.checkpoint import case_entries, filled, published_entries
-from tests.doors import smallest
+from tests.doors import short_networks, smallest
 from tests.parity.conftest import KEPT, SHARED, known_cases
 
 NETWORKS = [name for name, spec in MODEL_SPECS.items() if spec.device and function(spec, "build")]
@@ -47,13 +50,18 @@ def test_the_layout_is_the_published_one(case: Case, variant: str) -> None:
 @pytest.fixture(scope="module", params=NETWORKS)
 def written(request, tmp_path_factory) -> tuple[ModelChoice, dict[str, object], str]:
     """A choice, the state dict of its file, and a key of it that the network needs."""
-    choice = smallest(MODEL_SPECS[request.param], tmp_path_factory.mktemp("weights"))
-    state = torch.load(choice.weights, weights_only=True)
+    with short_networks() as models:
+        yield _written(models[request.param], tmp_path_factory.mktemp("weights"))
+
+
+def _written(spec: ModelSpec, folder: Path) -> tuple[ModelChoice, dict[str, object], str]:
+    choice = smallest(spec, folder)
+    wrapper = keys(spec).wrapper or None
+    state = unwrap_or_raise(read_state(Path(choice.weights), wrapper=wrapper))
     model = unwrap_or_raise(find_model(choice))
     named = [key for key, _, _ in published_entries(model) if key.endswith("bias")]
     middle = named[len(named) // 2 :]
-    yield choice, state, next(key for key in middle if not _loads_without(choice, state, key))
-    unload_models()
+    return choice, state, next(key for key in middle if not _loads_without(choice, state, key))
 
 
 def test_a_published_file_loads(written) -> None:

@@ -6,5 +6,8 @@ FAMILIES = (
     "mosaiks",
     "prithvi",
     "remoteclip",
+    "satmae",
+    "satmae_s2",
+    "scalemae",
 )
-"""Modules of this package that hold a ``SPEC``."""
+"""Modules of this package that hold a ``SPEC``, or several ``SPECS``."""
