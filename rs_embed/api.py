@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rs_embed.core.embedding import Embedding
@@ -327,6 +328,37 @@ def load_model(model: str | ModelChoice, *, device: str = "auto") -> Any:
     from rs_embed.pipeline import find_model, load
 
     return unwrap_or_raise(find_model(model).bind(lambda chosen: load(chosen, device)))
+
+
+def open_embedding(path: str | Path) -> xarray.DataArray:
+    """An embedding that was saved as ``.nc``, ``.zarr``, ``.tif`` or ``.npz``, in memory.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    DataArray
+        float32 as it was saved: ``("feature", "y", "x")`` with CRS, transform and cell centres,
+        ``("feature",)`` where pooled, ``"time"`` in front of a series;
+        ``attrs["rs_embed_meta"]`` is the whole description as JSON.
+
+    Raises
+    ------
+    SpecError
+        For a file that holds no embedding of rs_embed.
+    ProviderError
+        Where there is no file, or it is damaged.
+
+    Notes
+    -----
+    A file that is too large for memory is opened with ``xr.open_dataarray``, ``xr.open_zarr`` or
+    ``rioxarray.open_rasterio``; the methods of ``.rsembed`` work on what they give.
+    """
+    from rs_embed.export.reopen import reopen
+
+    return unwrap_or_raise(reopen(path))
 
 
 def sample_scene() -> Any:

@@ -22,7 +22,7 @@ ARROWS = {
     "export": {"core", "raster"},
     "parity": {"core", "embedders"},
     "pipeline": {"core", "plugins", "raster", "embedders", "providers"},
-    "api": {"core", "pipeline"},
+    "api": {"core", "export", "pipeline"},
     "accessors": {"core", "analysis", "export", "pipeline"},
     "georef": {"raster"},
     "the face": {"core", "api", "accessors"},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +15,14 @@ import xarray as xr
 from affine import Affine
 from returns.result import Failure, Success
 
-from rs_embed import OutputSpec, PointBuffer, SpecError, get_embedding
+from rs_embed import OutputSpec, PointBuffer, ProviderError, SpecError, get_embedding
 from rs_embed.core.embedding import META_ATTR, Embedding
 from rs_embed.core.grid import Grid
-from rs_embed.export.files import to_cog
+from rs_embed.export import targets
+from rs_embed.export.files import save, to_cog
 from rs_embed.export.targets import check_suffix
 from rs_embed.raster.embedding_array import embedding_of, grid_array
+from tests.scenes import scene
 
 GRID = Grid("EPSG:32719", Affine(80.0, 0, 600000, 0, -80.0, 4700020), (4, 5))
 META = {
@@ -156,3 +160,257 @@ class TestFiles:
         path = embedding().save(tmp_path / "new" / "folder" / "E.NPZ")
         assert path.is_file()
         assert os.listdir(path.parent) == ["E.NPZ"]
+
+
+class TestNothingIsLost:
+    """By whatever path, an input or another's file stays what it is."""
+
+    @EVERY
+    @pytest.mark.parametrize("way", ["same", "relative", "link", "hard link", "home", "below"])
+    def test_an_input_is_never_written_over(self, tmp_path, monkeypatch, name, way):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HOME", str(tmp_path))
+        source = embedding().save(tmp_path / name)
+        before = content(source)
+        other = tmp_path / f"other{source.suffix}"
+        path = {"same": source, "relative": f"./{name}", "home": f"~/{name}"}.get(way, other)
+        if way == "link":
+            other.symlink_to(source)
+        elif way == "hard link":
+            if source.is_dir():
+                pytest.skip("a folder has one name")
+            os.link(source, other)
+        elif way == "below":
+            if not source.is_dir():
+                pytest.skip("a file holds no files")
+            path = source / "mosaiks" / "e.zarr"
+        failed = save(embedding(add=1).data, path, overwrite=True, sources=[name])
+        assert isinstance(failed.failure(), SpecError)
+        assert "input" in str(failed.failure())
+        assert content(source) == before
+
+    def test_a_store_around_an_input_is_not_replaced(self, tmp_path):
+        store = embedding().save(tmp_path / "e.zarr")
+        failed = save(embedding().data, store, sources=[store / "mosaiks"])
+        assert "holds the input" in str(failed.failure())
+
+    def test_globs_and_names_of_gdal_are_inputs(self, tmp_path):
+        source = embedding().save(tmp_path / "e[1].nc")
+        for named in (str(source), str(tmp_path / "e*.nc"), f'NETCDF:"{source}":mosaiks'):
+            failed = save(embedding().data, source, overwrite=True, sources=[named])
+            assert "input" in str(failed.failure()), named
+
+    def test_an_array_knows_what_it_was_read_from(self, tmp_path):
+        path = embedding().save(tmp_path / "e.nc")
+        with xr.open_dataarray(path) as array, pytest.raises(SpecError, match="is the input"):
+            array.rsembed.save(path, overwrite=True)
+
+    @EVERY
+    @pytest.mark.parametrize("overwrite", [False, True])
+    def test_a_folder_is_not_replaced(self, tmp_path, name, overwrite):
+        mine = tmp_path / name / "labels" / "mine.csv"
+        mine.parent.mkdir(parents=True)
+        mine.write_text("a year of work")
+        with pytest.raises(SpecError, match="is a folder and is not replaced"):
+            embedding().save(tmp_path / name, overwrite=overwrite)
+        assert mine.read_text() == "a year of work"
+        assert os.listdir(tmp_path) == [name]
+
+    @pytest.mark.parametrize("place", ["notes.txt", "mosaiks/notes.txt", "mine/0.0.0"])
+    def test_a_store_of_ours_with_a_file_of_theirs_is_not_replaced(self, tmp_path, place):
+        store = embedding().save(tmp_path / "e.zarr")
+        (store / place).parent.mkdir(exist_ok=True)
+        (store / place).write_text("mine")
+        with pytest.raises(SpecError, match="no part of an embedding"):
+            embedding(add=1).save(store, overwrite=True)
+        assert (store / place).read_text() == "mine"
+
+    def test_a_variable_of_theirs_in_a_file_of_ours_is_kept(self, tmp_path):
+        mine = xr.Dataset({"mine": ("n", np.arange(3.0))})
+        for path in (embedding().save(tmp_path / name) for name in ("e.zarr", "e.nc")):
+            if path.suffix == ".nc":
+                mine.to_netcdf(path, mode="a", engine="h5netcdf")
+            else:
+                mine.to_zarr(path, mode="a", zarr_format=2)
+            with pytest.raises(SpecError, match="mine"):
+                embedding(add=1).save(path)
+
+    @EVERY
+    def test_a_file_of_theirs_asks_for_overwrite(self, tmp_path, name):
+        path = tmp_path / name
+        path.write_text("a year of work")
+        if name == "e.zarr":
+            with pytest.raises(SpecError, match="Zarr is a folder"):
+                embedding().save(path, overwrite=True)
+            return
+        with pytest.raises(SpecError, match="overwrite=True"):
+            embedding().save(path)
+        assert path.read_text() == "a year of work"
+        embedding().save(path, overwrite=True)
+        embedding(add=1).save(path)  # now it is ours
+
+    def test_imagery_asks_for_overwrite(self, tmp_path):
+        path, store = tmp_path / "scene.tif", tmp_path / "scene.zarr"
+        scene(16, 16).rio.to_raster(path)
+        scene(16, 16).to_dataset(name="pixels").to_zarr(store, zarr_format=2)
+        np.savez(tmp_path / "x.npz", embedding=np.zeros(3), meta=np.array("{}"))
+        for one in (path, tmp_path / "x.npz"):
+            before = content(one)
+            with pytest.raises(SpecError, match="overwrite=True"):
+                embedding().save(one)
+            assert content(one) == before
+        with pytest.raises(SpecError, match="no embedding of ours"):
+            embedding().save(store, overwrite=True)
+
+    def test_a_link_is_written_through(self, tmp_path):
+        real = tmp_path / "real.nc"
+        (tmp_path / "e.nc").symlink_to(real)
+        embedding().save(tmp_path / "e.nc")
+        assert (tmp_path / "e.nc").is_symlink()
+        assert real.is_file()
+
+    def test_what_is_read_only_stays(self, tmp_path):
+        path = embedding().save(tmp_path / "e.nc")
+        path.chmod(0o444)
+        with pytest.raises(SpecError, match="read-only"):
+            embedding(add=1).save(path, overwrite=True)
+
+    def test_places_that_cannot_be_written(self, tmp_path):
+        (tmp_path / "afile").write_text("x")
+        (tmp_path / "loop.nc").symlink_to(tmp_path / "loop.nc")
+        os.mkfifo(tmp_path / "pipe.nc")
+        for path, told in {
+            tmp_path / "afile" / "e.nc": "is a file",
+            tmp_path / "loop.nc": "loop.nc",
+            tmp_path / "pipe.nc": "device or pipe",
+            tmp_path / ("n" * 300 + ".nc"): "cannot be written",
+            "s3://bucket/e.zarr": "is a URL",
+            "~nobody-of-this-name/e.nc": "home folder",
+            " ": "is no path",
+            3: "not int",
+        }.items():
+            with pytest.raises(SpecError, match=told):
+                embedding().save(path)  # type: ignore[arg-type]
+
+    def test_a_disk_without_room_is_told_before(self, tmp_path, monkeypatch):
+        def full(path):
+            return os.terminal_size((0, 0)) and type("Usage", (), {"free": 10})
+
+        monkeypatch.setattr(targets.shutil, "disk_usage", full)
+        for name in ("e.nc", "e.npz", "e.tif"):
+            with pytest.raises(SpecError, match="on another disk"):
+                embedding().save(tmp_path / name)
+        assert os.listdir(tmp_path) == []
+
+
+class TestAtomic:
+    @EVERY
+    def test_a_failing_write_leaves_what_was_there(self, tmp_path, monkeypatch, name):
+        path = embedding().save(tmp_path / name)
+        before = content(path)
+
+        def broken(part: Path) -> None:
+            raise OSError("no space left on device")
+
+        monkeypatch.setattr(targets, "_to_disk", broken)
+        for one in (path, tmp_path / f"second{path.suffix}"):
+            with pytest.raises(ProviderError, match=r"no space.*as it was"):
+                embedding(add=1).save(one)
+            assert content(path) == before
+            assert os.listdir(tmp_path) == [name]
+
+    @EVERY
+    def test_a_file_that_may_not_grow(self, tmp_path, name):
+        """The limit of a process on the size of its files stands for a disk that is full."""
+        path = embedding().save(tmp_path / name)
+        before = content(path)
+        code = (
+            "import resource, sys, numpy as np, rs_embed\n"
+            "from tests.test_saving import GRID, grid_array\n"
+            "values = np.random.default_rng(0).random((8, 300, 300), dtype='float32')\n"
+            "array = grid_array(values, GRID.window(0, 0, 300, 300), {'model': 'mosaiks'})\n"
+            "import rioxarray, zarr, h5netcdf\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))\n"
+            "try:\n"
+            "    array.rsembed.save(sys.argv[1])\n"
+            "except rs_embed.ProviderError as error:\n"
+            "    print('told', error)\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path)], capture_output=True, text=True,
+            cwd=Path(__file__).parents[1],
+        )  # fmt: skip
+        assert done.stdout.startswith("told"), done.stderr
+        assert content(path) == before
+        assert os.listdir(tmp_path) == [name]
+
+    @EVERY
+    def test_a_second_write_replaces_the_first(self, tmp_path, name):
+        path = embedding().save(tmp_path / name)
+        before = content(path)
+        embedding(add=1).save(path)
+        assert content(path) != before
+        assert os.listdir(tmp_path) == [name]
+
+    def test_a_store_steps_back_where_the_new_one_gets_no_name(self, tmp_path, monkeypatch):
+        path = embedding().save(tmp_path / "e.zarr")
+        before, replace = content(path), os.replace
+
+        def failing(one, other):
+            if Path(other) == path and Path(one).name != "before":
+                raise OSError("refused")
+            replace(one, other)
+
+        monkeypatch.setattr(targets.os, "replace", failing)
+        with pytest.raises(ProviderError, match="refused"):
+            embedding(add=1).save(path)
+        assert content(path) == before
+
+
+def test_a_cog_is_written_in_bounded_memory(tmp_path):
+    """Beside a grid of 128 MB, what tiles and GDAL's cache take: far below one more grid."""
+    code = (
+        "import resource, sys, numpy as np, rs_embed, rioxarray\n"
+        "from tests.test_saving import GRID, grid_array\n"
+        "values = np.ones((32, 1000, 1000), dtype='float32')\n"
+        "values[0] = np.arange(1000)\n"
+        "array = grid_array(values, GRID.window(0, 0, 1000, 1000), {'model': 'mosaiks'})\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "array.rsembed.save(sys.argv[1])\n"
+        "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "print((after - before) * 1024 / values.nbytes)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "e.tif")], capture_output=True, text=True,
+        cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert float(done.stdout) < 0.6, done.stderr
+    import rasterio
+
+    with rasterio.open(tmp_path / "e.tif") as source:
+        assert source.overviews(1) == [2]
+        smaller = source.read(1, out_shape=(500, 500))
+        np.testing.assert_array_equal(smaller[0], np.arange(500) * 2 + 0.5)
+
+
+def test_a_cog_of_chunks_is_the_whole(tmp_path):
+    lazy = embedding().data.chunk({"feature": 2, "y": 3, "x": 2})
+    with rioxarray.open_rasterio(lazy.rsembed.to_cog(tmp_path / "e.tif")) as back:
+        np.testing.assert_array_equal(back, cells())
+
+
+def test_the_options_of_a_cog_allow_large_files(tmp_path, monkeypatch):
+    import rasterio
+    from rasterio import shutil as copying
+
+    seen = []
+    for place, name in ((rasterio, "open"), (copying, "copy")):
+        plain = getattr(place, name)
+
+        def noting(*args, plain=plain, **kwargs):
+            seen.append(kwargs.get("bigtiff"))
+            return plain(*args, **kwargs)
+
+        monkeypatch.setattr(place, name, noting)
+    embedding().save(tmp_path / "e.tif")
+    assert seen == ["IF_SAFER", "IF_SAFER"]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from affine import Affine
 from returns.result import Success
 
 from rs_embed.core.embedding import FEATURE, META_ATTR
@@ -17,7 +18,7 @@ from rs_embed.raster.embedding_array import cells_grid, grid_coords
 if TYPE_CHECKING:
     import xarray as xr
 
-_NPZ_NAMES = {"embedding", "meta", "crs", "dims"}
+_NPZ_NAMES = {"embedding", "meta", "crs", "transform", "dims"}
 
 
 def write_netcdf(array: xr.DataArray, out: Path) -> None:
@@ -54,6 +55,8 @@ def write_npz(array: xr.DataArray, out: Path) -> None:
             parts[str(name)] = coord.values
         else:
             parts["crs"] = np.array(coord.attrs["crs_wkt"])
+            gdal = [float(v) for v in str(coord.attrs["GeoTransform"]).split()]
+            parts["transform"] = np.array(Affine.from_gdal(*gdal)[:6])
     if set(placed.dims) - {FEATURE, "y", "x"}:
         parts["dims"] = np.array([str(dim) for dim in placed.dims])
     with out.open("wb") as stream:

@@ -15,7 +15,8 @@ from rs_embed.core.embedding import META_ATTR
 MARK = META_ATTR.encode()
 """The comment of an npz archive; the other formats have an attribute or tag of that name."""
 
-_CHUNK = re.compile(r"\d+(\.\d+)*")
+CHUNK = re.compile(r"\d+(\.\d+)*")
+"""Name of a file of a store that holds values."""
 _STORE_FILES = {".zgroup", ".zattrs", ".zmetadata"}
 _ARRAY_FILES = {".zarray", ".zattrs"}
 
@@ -76,7 +77,7 @@ def _other_files(path: Path, arrays: set[str]) -> str | None:
             known = place.name in _STORE_FILES
         else:
             known = place.parts[0] in arrays and bool(
-                place.name in _ARRAY_FILES or _CHUNK.fullmatch(place.name)
+                place.name in _ARRAY_FILES or CHUNK.fullmatch(place.name)
             )
         if not known:
             return f"it holds {place.as_posix()}, which is no part of an embedding"

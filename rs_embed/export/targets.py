@@ -178,8 +178,8 @@ def _place_problem(target: Path, values: int) -> str | None:
         folder = folder.parent
     if not folder.is_dir():
         return f"{str(target)!r} cannot be written: {str(folder)!r} is a file; give another path"
-    with tempfile.TemporaryDirectory(prefix=".rs_embed-", dir=folder):
-        pass  # tried, since permissions alone do not tell
+    with tempfile.TemporaryDirectory(prefix=".rs_embed-", dir=folder) as tried:
+        (Path(tried) / target.name).touch()  # permissions alone do not tell
     free = shutil.disk_usage(folder).free
     # What Zarr will take after compression is not known before.
     if target.suffix.lower() != ".zarr" and free < values:

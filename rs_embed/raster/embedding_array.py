@@ -14,11 +14,13 @@ from rs_embed.core.errors import SpecError
 from rs_embed.core.grid import Grid
 from rs_embed.core.result import Outcome
 from rs_embed.raster.dims import identify_dims
-from rs_embed.raster.georeference import georeference
+from rs_embed.raster.georeference import Georeference, georeference
 
 if TYPE_CHECKING:
     import xarray
     import xarray as xr
+
+_BAND = "band"  # what rioxarray calls the features of a GeoTIFF
 
 
 def grid_array(cells: np.ndarray, grid: Grid, meta: dict[str, Any]) -> xarray.DataArray:
@@ -59,10 +61,33 @@ def embedding_of(array: xarray.DataArray) -> Embedding:
     return Embedding(array.values if array.dims == (FEATURE,) else array, meta)
 
 
+def as_embedding(array: xarray.DataArray) -> xarray.DataArray:
+    """An embedding with its own dims and attributes, where GDAL read it as an image of bands.
+
+    Any other array is given back as it is.
+    """
+    if META_ATTR not in array.attrs or FEATURE in array.dims or _BAND not in array.dims:
+        return array
+    meta: dict[str, Any] = json.loads(array.attrs[META_ATTR])
+    named, day = array.attrs.get("long_name"), array.attrs.get("time")
+    numbers = array.coords[_BAND].values if _BAND in array.coords else []
+    found = array.drop_vars(_BAND, errors="ignore").rename({_BAND: FEATURE})
+    found = found.rename(str(meta.get("model", "embedding")))
+    if isinstance(named, tuple | list) and len(named) >= len(numbers) > 0:
+        found = found.assign_coords({FEATURE: [named[int(number) - 1] for number in numbers]})
+    if day is not None and "time" not in found.coords:
+        found = found.assign_coords(time=np.datetime64(str(day), "ns"))
+    mapping = array.attrs.get("grid_mapping", array.encoding.get("grid_mapping", "spatial_ref"))
+    found.attrs = attrs_of(meta)
+    found.encoding = {"grid_mapping": mapping}
+    return found
+
+
 def check_embedding(array: Any) -> Outcome[xr.DataArray]:
     """The array with its feature axis before y and x; else Failure(SpecError)."""
     import xarray as xr
 
+    array = as_embedding(array) if isinstance(array, xr.DataArray) else array
     if not isinstance(array, xr.DataArray) or FEATURE not in array.dims:
         dims = tuple(getattr(array, "dims", ()))
         return Failure(
@@ -105,11 +130,29 @@ def cells_grid(array: xr.DataArray) -> Outcome[Grid]:
     """
     others = {dim: 0 for dim in array.dims if dim not in ("y", "x")}
     plane = array.isel(others, drop=True)
-    return identify_dims(plane).bind(
-        lambda layout: georeference(layout, None).map(
-            lambda placed: placed.grid.flip_rows() if placed.south_up else placed.grid
+    return (
+        _georeferenced(plane)
+        .bind(
+            lambda placed: (
+                _georeferenced(_without_transform(plane))
+                if placed.notes.get("coordinates") == "corners"
+                else Success(placed)
+            )
         )
+        .map(lambda placed: placed.grid.flip_rows() if placed.south_up else placed.grid)
     )
+
+
+def _georeferenced(plane: xr.DataArray) -> Outcome[Georeference]:
+    return identify_dims(plane).bind(lambda layout: georeference(layout, None))
+
+
+def _without_transform(plane: xr.DataArray) -> xr.DataArray:
+    """The coordinates alone: those of an embedding are centres, of every second cell too."""
+    found = plane.copy(deep=False)
+    for coord in found.coords.values():
+        coord.attrs = {name: v for name, v in coord.attrs.items() if name != "GeoTransform"}
+    return found
 
 
 @lru_cache(maxsize=256)
