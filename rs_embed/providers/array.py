@@ -22,6 +22,8 @@ from rs_embed.raster.raster import Raster
 
 # Values of the raster read at once to make a window: 16 MB of float32.
 _STRIP_VALUES = 4_000_000
+# Values of rows that are kept while windows walk over them: 32 MB.
+_ROW_VALUES = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def raster_reader(
                 out[..., top : top + each, :] = read_strip(row + top, col, each, width)
             return out
 
-        return read
+        return _Rows(read, plan.grid.width, len(groups) * len(bands))
 
     meta = {**raster.notes, **(notes or {})}
     meta["scenes"] = [len(own) if raster.intervals else 1 for own in groups]
@@ -113,3 +115,40 @@ def raster_reader(
     if factor > 1:
         meta["area_averaged"] = factor
     return PatchReader(opened, plan.bands, plan.units, plan.grid, plan.intervals, meta)
+
+
+class _Rows:
+    """Whole rows as they are read, kept while windows walk over them from north to south.
+
+    Windows lie side by side, and with overlap each pixel is in many of them. Rows that would be
+    too much to keep are read window by window.
+    """
+
+    def __init__(self, read: ReadWindow, width: int, depth: int) -> None:
+        self._read = read
+        self._width = width
+        self._depth = depth
+        self._top = 0
+        self._kept: np.ndarray | None = None
+
+    def __call__(self, row: int, col: int, height: int, width: int) -> np.ndarray:
+        """The window whose first pixel is at ``row, col``."""
+        if height * self._width * self._depth > _ROW_VALUES:
+            return self._read(row, col, height, width)
+        kept = self._rows(row, row + height)
+        first = row - self._top
+        return kept[..., first : first + height, col : col + width]
+
+    def _rows(self, top: int, bottom: int) -> np.ndarray:
+        """All that is kept, which then reaches from ``top`` or above to ``bottom`` or below."""
+        kept = self._kept
+        end = self._top if kept is None else self._top + kept.shape[-2]
+        if kept is not None and self._top <= top and bottom <= end:
+            return kept
+        going_on = kept is not None and self._top <= top < end
+        start = end if going_on else top
+        fresh = self._read(start, 0, bottom - start, self._width)
+        if kept is not None and going_on:
+            fresh = np.concatenate([kept[..., top - self._top :, :], fresh], axis=-2)
+        self._top, self._kept = top, fresh
+        return fresh
