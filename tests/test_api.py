@@ -118,6 +118,7 @@ def test_recommended_constructors():
     assert {name: p.default for name, p in grid.items()} == {
         "scale_m": 10,
         "grid_orientation": "north_up",
+        "resample_m": None,
     }
     assert OutputSpec.pooled() == OutputSpec("pooled")
     assert OutputSpec.grid() == OutputSpec("grid", 10, "mean", "north_up")

@@ -158,7 +158,11 @@ FIELDS = {
         (lambda: of(spatial=PointBuffer(3, 0, 320)), near(1 / 0.9996 - 1)),
     ],
     "roi_px": [(of, [64, 64]), (lambda: of(spatial=at(side_px=3)), [3, 3])],
-    "cell_m": [(of, 80.0), (lambda: of(output=OutputSpec.grid(160)), 160.0)],
+    "cell_m": [
+        (of, 80.0), (lambda: of(output=OutputSpec.grid(160)), 160.0),
+        (lambda: of(output=OutputSpec.grid(resample_m=10)), 10.0),
+        (lambda: of(output=OutputSpec.grid(None)), 80.0), (lambda: of(grid=False), 80.0),
+    ],
     "cells": [(of, [8, 8])],
     "window_px": [(of, 32)],
     "token_px": [(of, 8)],
@@ -196,7 +200,10 @@ FIELDS = {
         (lambda: of(grid=False), "mean"),
         (lambda: of(output=OutputSpec.pooled("max")), "max"),
     ],
-    "resampled_grid": [(lambda: of(output=OutputSpec.grid(160)), True)],
+    "resampled_grid": [
+        (lambda: of(output=OutputSpec.grid(160)), True),
+        (lambda: of(output=OutputSpec.grid(resample_m=10)), True),
+    ],
     "south_up": [
         (
             lambda: of(
@@ -229,8 +236,14 @@ INPUT = {
         ),
     ],
     "south_up": [(lambda: embedded(array(south_up=True)), True)],
-    "area_averaged": [(lambda: embedded(array(128, 5.0)), 2)],
-    "resampled": [(lambda: embedded(array(step=9.0)), "nearest, 9 m to 10 m")],
+    "area_averaged": [
+        (lambda: embedded(array(128, 5.0)), 2),
+        (lambda: embedded(array(128, 8.0)), 1.25),
+    ],
+    "resampled": [
+        (lambda: embedded(array(step=9.0)), "area average, 9 m to 10 m"),
+        (lambda: embedded(array(step=12.0)), "nearest, 12 m to 10 m"),
+    ],
     "resolution": [
         (
             lambda: "more than twice coarser" in embedded(array(step=25.0))["input"]["resolution"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -36,6 +37,15 @@ def over(grid: Grid) -> Raster:
     return unwrap_or_raise(read_xarray(array))
 
 
+def shares(source: int, target: int, ratio: float) -> np.ndarray:
+    """``(target, source)`` share of each source pixel in a target pixel of ``ratio`` of them."""
+    low = np.arange(target)[:, None] * ratio
+    pixel = np.arange(source)[None]
+    covered = np.minimum(low + ratio, pixel + 1) - np.maximum(low, pixel)
+    covered = np.clip(covered, 0, None)
+    return covered / covered.sum(axis=1, keepdims=True)
+
+
 def work(raster: Raster, scale_m: float) -> tuple[Grid, dict[str, Any]]:
     return unwrap_or_raise(working_grid(raster, scale_m))
 
@@ -68,13 +78,44 @@ class TestOwnCorner:
         assert work(raster, 10) == (raster.grid, {})
         assert raster.grid.resolution == pytest.approx((10.005, 10.005), rel=1e-9)
 
-    def test_another_step_is_resampled_from_the_corner_and_told(self, scene):
+    def test_another_coarser_step_is_averaged_from_the_corner_and_told(self, scene):
         grid, notes = work(scene, 15)
         assert grid == Grid("EPSG:32719", Affine(15, 0, 600000, 0, -15, 4700020), (133, 200))
-        assert notes == {"resampled": "nearest, 10 m to 15 m"}
+        assert notes == {"resampled": "area average, 10 m to 15 m", "area_averaged": 1.5}
+        found = scene.read(grid)[0]
+        rows, cols = shares(200, 133, 1.5), shares(300, 200, 1.5)
+        by_hand = rows @ sample_scene().values.astype(float) @ cols.T
+        np.testing.assert_allclose(found, by_hand, rtol=1e-6)
+
+    def test_pixels_of_a_third_of_the_scale_are_all_heard(self):
+        noise = np.random.default_rng(0).normal(size=(1, 330, 330)).astype("f4")
+        raster = over(Grid("EPSG:32719", Affine(3.3, 0, 600000, 0, -3.3, 4700020), (330, 330)))
+        raster = replace(raster, load=lambda r, c, h, w: noise[None, :, r : r + h, c : c + w])
+        grid, notes = work(raster, 10)
+        assert notes["area_averaged"] == 3.03
+        rows = shares(330, grid.height, 10 / 3.3)
+        found = raster.read(grid)[0, 0]
+        np.testing.assert_allclose(found, rows @ noise[0].astype(float) @ rows.T, atol=1e-6)
+        # Ten and more pixels in each: what is left of their noise is less than a third.
+        assert found.std() < 0.35
+
+    def test_a_finer_step_is_the_nearest(self, scene):
+        grid, notes = work(scene, 8)
+        assert notes == {"resampled": "nearest, 10 m to 8 m"}
         nearest = scene.read(grid)[0]
-        rows, cols = (np.floor((np.arange(n) + 0.5) * 1.5).astype(int) for n in grid.shape)
+        rows, cols = (np.floor((np.arange(n) + 0.5) * 0.8).astype(int) for n in grid.shape)
         assert np.array_equal(nearest, sample_scene().values[:, rows][:, :, cols])
+
+    def test_an_array_is_not_blown_up_without_limit(self):
+        grid = Grid("EPSG:32719", Affine(900, 0, 600000, 0, -900, 4700020), (200, 200))
+        outcome = working_grid(over(grid), 10)
+        assert isinstance(outcome, Failure)
+        assert "18000 x 18000" in str(outcome.failure())
+        degrees = Grid("EPSG:4326", Affine(1, 0, 1.5, 0, -1, 41.5), (3, 3))
+        assert "3 x 3 pixels" in str(working_grid(over(degrees), 10).failure())
+        # Three times as large a side is what a 10 m model makes of any Landsat scene.
+        lazy = Raster(lambda *_: np.empty(0), grid.window(0, 0, 60, 60), ("B2",), ("db",))
+        assert work(lazy, 300)[0].shape == (180, 180)
 
     @pytest.mark.parametrize(("scale", "word"), [(25.0, "finer"), (4.0, "coarser")])
     def test_a_scale_far_off_is_told(self, scene, scale, word):
@@ -86,7 +127,11 @@ class TestOwnCorner:
         grid = Grid("EPSG:32719", Affine(5, 0, 600000, 0, -10, 4700020), (20, 40))
         target, notes = work(over(grid), 10)
         assert target.shape == (20, 20)
-        assert notes["resampled"] == "nearest, 5 x 10 m to 10 m"
+        along = "area average along one axis, nearest along the other"
+        assert notes == {"resampled": f"{along}, 5 x 10 m to 10 m", "area_averaged": [1, 2]}
+        found = over(grid).read(target)[0, 0]
+        numbers = np.arange(800, dtype="f4").reshape(20, 20, 2)
+        np.testing.assert_array_equal(found, numbers.mean(axis=2))
 
     @given(
         step=st.floats(3, 60), scale=st.sampled_from([10.0, 30.0]), height=st.integers(1, 90),
@@ -108,11 +153,12 @@ class TestOwnCorner:
 
 class TestWarped:
     STEP = 8.983152841195215e-05
+    ACROSS = STEP / np.cos(np.radians(38.11))  # pixels as wide as high on the ground
 
     def test_degrees_go_to_utm(self):
         source = Grid(
             "EPSG:4326",
-            Affine(self.STEP, 0, -0.7818936232976315, 0, -self.STEP, 38.12881257139627),
+            Affine(self.ACROSS, 0, -0.7818936232976315, 0, -self.STEP, 38.12881257139627),
             (384, 384),
         )
         raster = over(source)
@@ -126,7 +172,7 @@ class TestWarped:
         # By hand: the pixel of each cell's centre; what lies outside the array is missing.
         x, y = np.meshgrid(grid.x(), grid.y())
         lon, lat = project(x.ravel(), y.ravel(), grid.crs, "EPSG:4326")
-        col = np.floor((lon - source.transform.c) / self.STEP).astype(int).reshape(grid.shape)
+        col = np.floor((lon - source.transform.c) / self.ACROSS).astype(int).reshape(grid.shape)
         row = np.floor((source.transform.f - lat) / self.STEP).astype(int).reshape(grid.shape)
         inside = (col >= 0) & (col < 384) & (row >= 0) & (row < 384)
         assert np.array_equal(np.isnan(read), ~inside)
@@ -188,10 +234,43 @@ class TestWarped:
         assert np.nanmin(read) < 100
         assert np.nanmax(read) > 2400
 
+    @pytest.mark.parametrize("metres", [3.3, 5.0, 1.7])
+    def test_finer_degrees_are_averaged_as_gdal_does(self, metres):
+        from rasterio.warp import Resampling, reproject
+
+        step = metres / 111_200
+        source = Grid("EPSG:4326", Affine(step * 1.27, 0, -0.78, 0, -step, 38.12), (400, 500))
+        noise = np.random.default_rng(0).random((1, 400, 500)).astype("f4")
+        noise[:, 100:130, 200:220] = np.nan
+        raster = replace(over(source), load=lambda r, c, h, w: noise[None, :, r : r + h, c : c + w])
+        grid, notes = work(raster, 10)
+        assert np.mean(notes["area_averaged"]) == pytest.approx(10 / metres, abs=0.05)
+        theirs = np.full(grid.shape, np.nan, np.float32)
+        reproject(
+            noise[0], theirs, src_transform=source.transform, src_crs=source.crs,
+            dst_transform=grid.transform, dst_crs=grid.crs, src_nodata=np.nan,
+            dst_nodata=np.nan, resampling=Resampling.average,
+        )  # fmt: skip
+        ours = raster.read(grid)[0, 0]
+        both = np.isfinite(ours) & np.isfinite(theirs)
+        assert both.mean() > 0.9
+        # GDAL weighs the pixels of a rectangle about the turned cell; ours has the cell's area.
+        assert np.abs(ours - theirs)[both].mean() < 0.2 * theirs[both].std()
+        assert np.corrcoef(ours[both], theirs[both])[0, 1] > 0.97
+        assert ours[both].std() == pytest.approx(theirs[both].std(), rel=0.1)
+
+    def test_a_warped_pixel_does_not_depend_on_what_is_read_with_it(self):
+        source = Grid("EPSG:4326", Affine(3e-5, 0, -0.78, 0, -3e-5, 38.12), (300, 400))
+        raster = over(source)
+        grid, _ = work(raster, 10)
+        whole = raster.read(grid)
+        part = raster.read(grid.window(20, 30, 11, 17))
+        assert np.array_equal(part, whole[..., 20:31, 30:47], equal_nan=True)
+
     def test_gdal_takes_the_same_pixels(self):
         from rasterio.warp import reproject
 
-        source = Grid("EPSG:4326", Affine(9e-5, 0, -0.78, 0, -9e-5, 38.12), (300, 400))
+        source = Grid("EPSG:4326", Affine(1.145e-4, 0, -0.78, 0, -9e-5, 38.12), (300, 400))
         raster = over(source)
         grid, _ = work(raster, 10)
         theirs = np.full(grid.shape, np.nan, np.float32)
@@ -206,7 +285,7 @@ class TestWarped:
         # GDAL projects a line of pixels by interpolation: it may miss by some hundredths of one.
         x, y = np.meshgrid(grid.x(), grid.y())
         lon, lat = project(x[differ], y[differ], grid.crs, "EPSG:4326")
-        places = np.stack([(lon + 0.78) / 9e-5, (38.12 - lat) / 9e-5])
+        places = np.stack([(lon + 0.78) / 1.145e-4, (38.12 - lat) / 9e-5])
         assert np.abs(places - np.round(places)).min(axis=0).max() < 0.03
 
     def test_wider_than_a_zone(self):
@@ -245,3 +324,42 @@ def test_the_corner_of_the_scene_is_on_the_lattice():
     with rasterio.open(str(files("rs_embed.data") / "patagonia_s2_6band.tif")) as source:
         assert source.transform.f == 4700020
         assert (source.transform.f - 10_000_000) % 10 == 0
+
+
+def test_classes_are_never_averaged():
+    grid = Grid("EPSG:32719", Affine(10, 0, 600000, 0, -10, 4700020), (6, 6))
+    numbers = np.random.default_rng(0).choice([4.0, 6.0], (2, 6, 6)).astype("f4")
+    raster = Raster(
+        lambda r, c, h, w: numbers[None, :, r : r + h, c : c + w], grid, ("SCL", "B2"),
+        ("class", "reflectance"),
+    )  # fmt: skip
+    for target in (
+        grid.coarsen(3),
+        grid.coarsen(2),
+        Grid(grid.crs, Affine(25, 0, 600000, 0, -25, 4700020), (2, 2)),
+    ):
+        found = raster.read(target)[0]
+        assert set(np.unique(found[0])) <= {4.0, 6.0}
+        assert not set(np.unique(found[1])) <= {4.0, 6.0}
+
+
+def test_a_whole_factor_off_the_lattice_is_weighted():
+    raster = over(Grid("EPSG:32719", Affine(10, 0, 600000, 0, -10, 4700020), (4, 4)))
+    moved = Grid("EPSG:32719", Affine(20, 0, 600005, 0, -20, 4700020), (1, 1))
+    # Half of the first column, all of the second, half of the third; two rows.
+    by_hand = (np.array([0, 1, 2]) + np.array([[0], [4]])) @ [0.25, 0.5, 0.25]
+    assert raster.read(moved)[0, 0] == pytest.approx(by_hand.mean())
+
+
+def test_far_coarser_pixels_are_read_in_parts():
+    grid = Grid("EPSG:32719", Affine(1, 0, 600000, 0, -1, 4700020), (4000, 4000))
+    held = []
+
+    def load(row: int, col: int, height: int, width: int) -> np.ndarray:
+        held.append(height * width)
+        rows = np.arange(row, row + height, dtype="f4")[:, None]
+        return np.broadcast_to(rows, (1, 1, height, width))
+
+    found = Raster(load, grid, ("B2",), ("reflectance",)).read(grid.coarsen(1000))
+    np.testing.assert_allclose(found[0, 0, :, 0], [499.5, 1499.5, 2499.5, 3499.5])
+    assert max(held) <= 4_000_000

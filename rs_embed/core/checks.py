@@ -177,7 +177,11 @@ def _units_problem(units: object) -> str | None:
 
 
 def output_problem(
-    mode: object, pooling: object, grid_orientation: object, scale_m: object
+    mode: object,
+    pooling: object,
+    grid_orientation: object,
+    scale_m: object,
+    resample_m: object,
 ) -> str | None:
     """What is wrong with a wished output, or None."""
     return (
@@ -185,7 +189,24 @@ def output_problem(
         or _choice_problem("pooling", pooling, ("mean", "max", "model"))
         or _choice_problem("grid_orientation", grid_orientation, ("north_up", "native"))
         or _not_positive_metres("scale_m", scale_m)
+        or _resample_problem(mode, scale_m, resample_m)
     )
+
+
+def _resample_problem(mode: object, scale_m: object, resample_m: object) -> str | None:
+    if resample_m is None:
+        return None
+    problem = _not_positive_metres("resample_m", resample_m)
+    if problem:
+        return problem
+    if mode != "grid":
+        return "resample_m is the size of a grid's cells; use OutputSpec.grid(resample_m=...)"
+    if scale_m != 10:
+        return (
+            f"scale_m {scale_m} and resample_m {resample_m} both ask for a size of cells; give "
+            "one of the two"
+        )
+    return None
 
 
 def _choice_problem(name: str, value: object, allowed: tuple[str | None, ...]) -> str | None:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from returns.result import Failure, Success
 
+from rs_embed.core.area import coarser_by, covers, weighted_mean
 from rs_embed.core.crs import is_geographic, project
 from rs_embed.core.errors import SpecError
 from rs_embed.core.grid import MAX_PIXELS, Grid
@@ -15,6 +16,8 @@ from rs_embed.core.specs import OutputSpec
 
 # Beyond this many parts of a pixel two lattices are not the same one.
 _SAME_PX = 1e-3
+# Values of a grid that are averaged at once: 16 MB of float32.
+_BLOCK_VALUES = 4_000_000
 
 
 def area_average(pixels: np.ndarray, factor: int) -> np.ndarray:
@@ -193,46 +196,51 @@ def scaled_grid(grid: Grid, scale_m: float) -> Grid:
 
 def check_cells(ground: Grid, output: OutputSpec) -> Outcome[Grid]:
     """The ground itself; Failure(SpecError) where the cells asked for on it are too many."""
-    if output.mode != "grid" or output.scale_m == 10:
+    if output.cell_m is None:
         return Success(ground)
     (step_x, step_y), (height, width) = ground.resolution, ground.shape
-    rows, cols = height * step_y / output.scale_m, width * step_x / output.scale_m
+    rows, cols = height * step_y / output.cell_m, width * step_x / output.cell_m
     if rows * cols <= MAX_PIXELS:
         return Success(ground)
     return Failure(
         SpecError(
-            f"OutputSpec.scale_m {output.scale_m:g} makes {rows:.3g} x {cols:.3g} cells of the "
+            f"OutputSpec.scale_m {output.cell_m:g} makes {rows:.3g} x {cols:.3g} cells of the "
             f"region, more than the {MAX_PIXELS:g} allowed; ask for coarser cells, or for a "
             "smaller region"
         )
     )
 
 
-def resample_cells(cells: np.ndarray, grid: Grid, scale_m: float) -> tuple[np.ndarray, Grid]:
-    """A grid of embeddings ``(D, H, W)`` at cells of ``scale_m``: means if coarser, else nearest.
+def resample_cells(cells: np.ndarray, grid: Grid, cell_m: float) -> tuple[np.ndarray, Grid]:
+    """A grid of embeddings ``(D, H, W)`` at cells of ``cell_m``: means if coarser, else nearest.
 
-    Coarser cells are the area-weighted mean of the valid cells they overlap; the new lattice
-    starts at the same corner.
+    Coarser cells are the area-weighted mean of the valid cells they overlap, axis by axis; the
+    new lattice starts at the same corner. Works through the features in blocks.
     """
-    t = grid.transform
-    out_grid = scaled_grid(grid, scale_m)
-    rows, cols = out_grid.shape
-    if scale_m < abs(t.a):
-        r = np.minimum(((np.arange(rows) + 0.5) * scale_m / abs(t.e)).astype(int), grid.height - 1)
-        c = np.minimum(((np.arange(cols) + 0.5) * scale_m / abs(t.a)).astype(int), grid.width - 1)
-        return cells[:, r[:, None], c[None, :]], out_grid
-    down = _overlap(grid.height, abs(t.e), rows, scale_m)
-    across = _overlap(grid.width, abs(t.a), cols, scale_m)
-    valid = np.isfinite(cells)
-    total = down @ np.where(valid, cells, 0) @ across.T
-    weight = down @ valid.astype(np.float64) @ across.T
-    mean = np.divide(total, weight, out=np.full(total.shape, np.nan), where=weight > 0)
-    return mean.astype(np.float32), out_grid
+    out_grid = scaled_grid(grid, cell_m)
+    ratios = coarser_by(grid, out_grid)
+    by_row, by_col = covers(grid, out_grid, ratios)
+    if ratios == (1.0, 1.0):
+        return cells[:, by_row.first[:, None], by_col.first[None, :]], out_grid
+    out = np.empty((len(cells), *out_grid.shape), dtype=np.float32)
+    factor = round(ratios[0])
+    whole = all(abs(ratio - factor) < _SAME_PX for ratio in ratios)
+    step = max(1, _BLOCK_VALUES // (grid.height * grid.width))
+    for i in range(0, len(cells), step):
+        block = cells[i : i + step]
+        out[i : i + step] = (
+            area_average(_to_size(block, factor, out_grid.shape), factor)
+            if whole
+            else weighted_mean(block, by_row, by_col)
+        )
+    return out, out_grid
 
 
-def _overlap(source: int, step: float, target: int, size: float) -> np.ndarray:
-    """``(target, source)`` lengths over which cells of two sizes from one corner overlap."""
-    left, right = np.arange(source) * step, (np.arange(source) + 1) * step
-    low, high = np.arange(target)[:, None] * size, (np.arange(target)[:, None] + 1) * size
-    overlap = np.minimum(right, high) - np.maximum(left, low)
-    return np.asarray(np.clip(overlap, 0, None), dtype=np.float64)
+def _to_size(cells: np.ndarray, factor: int, shape: tuple[int, int]) -> np.ndarray:
+    """Cells cut, or widened by missing ones, to whole blocks of ``factor``."""
+    rows, cols = shape[0] * factor, shape[1] * factor
+    cells = cells[:, :rows, :cols]
+    short = rows - cells.shape[1], cols - cells.shape[2]
+    if short == (0, 0):
+        return cells
+    return np.pad(cells, ((0, 0), (0, short[0]), (0, short[1])), constant_values=np.nan)

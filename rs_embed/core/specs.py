@@ -215,21 +215,36 @@ class OutputSpec:
     Parameters
     ----------
     mode : {"grid", "pooled"}
-    scale_m : int or float
-        Cell size of a grid, metres. The default 10 means the model's own token grid.
+    scale_m : int, float or None
+        Cell size of a grid, metres. The default 10, typed or not, means the model's own token
+        grid, and so does None; any other value resamples it.
     pooling : {"mean", "max", "model"}
         Over the valid cells of the ROI; "model" asks for the authors' own image-level vector.
     grid_orientation : {"north_up", "native"}
         "native" turns the rows back to the order of the source.
+    resample_m : int, float or None
+        Cells of exactly so many metres, 10 included.
     """
 
     mode: Literal["grid", "pooled"]
-    scale_m: float = 10
+    scale_m: float | None = 10
     pooling: Literal["mean", "max", "model"] = "mean"
     grid_orientation: Literal["north_up", "native"] = "north_up"
+    resample_m: float | None = None
 
     def __post_init__(self) -> None:
-        _plain_scalars(self, "scale_m")
+        if self.scale_m is None:
+            object.__setattr__(self, "scale_m", 10)
+        _plain_scalars(self, "scale_m", "resample_m")
+
+    @property
+    def cell_m(self) -> float | None:
+        """Metres a cell that the grid is resampled to; None for the model's own token grid."""
+        if self.mode != "grid":
+            return None
+        if self.resample_m is not None:
+            return float(self.resample_m)
+        return None if self.scale_m is None or self.scale_m == 10 else float(self.scale_m)
 
     @staticmethod
     def pooled(pooling: Literal["mean", "max", "model"] = "mean") -> OutputSpec:
@@ -238,10 +253,19 @@ class OutputSpec:
 
     @staticmethod
     def grid(
-        scale_m: float = 10, *, grid_orientation: Literal["north_up", "native"] = "north_up"
+        scale_m: float | None = 10,
+        *,
+        grid_orientation: Literal["north_up", "native"] = "north_up",
+        resample_m: float | None = None,
     ) -> OutputSpec:
-        """A grid ``(D, H, W)`` of vectors, north-up unless asked otherwise."""
-        return OutputSpec("grid", scale_m=scale_m, grid_orientation=grid_orientation)
+        """A grid ``(D, H, W)`` of vectors, north-up unless asked otherwise.
+
+        ``scale_m`` 10 or None is the model's own token grid, any other value resamples it;
+        ``resample_m`` asks for cells of exactly so many metres.
+        """
+        return OutputSpec(
+            "grid", scale_m=scale_m, grid_orientation=grid_orientation, resample_m=resample_m
+        )
 
     def validate(self) -> None:
         """Raise SpecError unless every field is valid."""
@@ -295,7 +319,10 @@ def check_output(spec: OutputSpec) -> Outcome[OutputSpec]:
     if not isinstance(spec, OutputSpec):
         return _wrong_type("output", spec, "OutputSpec.pooled() or OutputSpec.grid()")
     return _checked(
-        spec, checks.output_problem(spec.mode, spec.pooling, spec.grid_orientation, spec.scale_m)
+        spec,
+        checks.output_problem(
+            spec.mode, spec.pooling, spec.grid_orientation, spec.scale_m, spec.resample_m
+        ),
     )
 
 

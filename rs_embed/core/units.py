@@ -29,6 +29,9 @@ MEANINGS: Mapping[str, str] = {
 }
 # Numbers that stand for no value wherever a band has these units.
 MISSING_NUMBER: Mapping[str, float] = {"s2_dn_offset1000": 0.0, "alphaearth_int8": -128.0}
+# Units of which a mean means nothing: class numbers, and layers that nobody declared.
+UNDECLARED = "undeclared"
+NEVER_AVERAGED = ("class", UNDECLARED)
 # value in the family's base unit = value * factor + offset
 _AFFINE: Mapping[str, tuple[str, float, float]] = {
     "reflectance": ("reflectance", 1.0, 0.0),

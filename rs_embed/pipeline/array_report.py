@@ -149,8 +149,8 @@ def tiling_summary(plan: ArrayPlan, output: OutputSpec) -> TilingSummary:
     shape: tuple[int, ...] = (model.dim,)
     grid = cells
     if output.mode == "grid":
-        if output.scale_m != 10:
-            grid = scaled_grid(cells, float(output.scale_m))
+        if output.cell_m is not None:
+            grid = scaled_grid(cells, output.cell_m)
         dims, shape = ("feature", "y", "x"), (model.dim, *grid.shape)
     if plan.times is not None:
         dims, shape = ("time", *dims), (count, *shape)

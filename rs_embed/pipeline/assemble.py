@@ -56,10 +56,10 @@ def assemble_embedding(
     _say_windows_show(planned)
     grid = cell_grid(planned)
     cells = np.ascontiguousarray(field.cells.transpose(2, 0, 1))
-    if output.scale_m != 10:
-        cells, grid = resample_cells(cells, grid, float(output.scale_m))
+    if output.cell_m is not None:
+        cells, grid = resample_cells(cells, grid, output.cell_m)
         cells = _scaled(planned, cells)
-        meta["cell_m"] = float(output.scale_m)
+        meta["cell_m"] = output.cell_m
         meta["resampled_grid"] = True
     if output.grid_orientation == "native" and flip_rows:
         cells, grid = np.ascontiguousarray(cells[:, ::-1]), grid.flip_rows()

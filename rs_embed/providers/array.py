@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from returns.result import Success
 
+from rs_embed.core.area import averaged_pixels
 from rs_embed.core.bands import match_bands
 from rs_embed.core.errors import ProviderError
 from rs_embed.core.fetch import FetchPlan, SourceInfo
@@ -81,8 +83,8 @@ def raster_reader(
     bands = [raster.bands.index(name) for name in plan.bands]
     used = sorted({i for own in groups for i in own})
     indices = [[used.index(i) for i in own] for own in groups]
-    factor = raster.factor(plan.grid)
-    values = max(1, len(used)) * len(bands) * factor**2
+    coarser = raster.coarser_by(plan.grid)
+    values = math.ceil(max(1, len(used)) * len(bands) * coarser[0] * coarser[1])
 
     def opened() -> ReadWindow:
         part = raster.only(bands, used)
@@ -112,8 +114,9 @@ def raster_reader(
     meta["scenes"] = [len(own) if raster.intervals else 1 for own in groups]
     if raster.intervals:
         meta["dates"] = [[raster.intervals[i][0] for i in own] for own in groups]
-    if factor > 1:
-        meta["area_averaged"] = factor
+    averaged = averaged_pixels(coarser)
+    if averaged is not None:
+        meta["area_averaged"] = averaged
     return PatchReader(opened, plan.bands, plan.units, plan.grid, plan.intervals, meta)
 
 

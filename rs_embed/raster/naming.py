@@ -14,7 +14,7 @@ from returns.result import Failure, Success
 from rs_embed.core.bands import ALIASES, common_name, is_sentinel2
 from rs_embed.core.errors import SpecError
 from rs_embed.core.result import Outcome, collect
-from rs_embed.core.units import MEANINGS, check_units, linearly_convertible
+from rs_embed.core.units import MEANINGS, UNDECLARED, check_units, linearly_convertible
 from rs_embed.plugins.notices import warn_once
 from rs_embed.raster.dims import DimRoles
 from rs_embed.raster.imagery import SENTINEL2, dn_units, imagery, sentinel2_names, tells_baseline
@@ -23,7 +23,6 @@ from rs_embed.raster.scaling import STORED_NUMBERS, has_scale
 Units: TypeAlias = str | Sequence[str] | Mapping[str, str | Sequence[str]] | None
 """Units of all bands, of each date, or of each band (and date)."""
 
-UNDECLARED = "undeclared"
 X10000 = "reflectance_x10000"
 
 

@@ -1,8 +1,8 @@
 """Pixels that lie in an xarray object: read on any grid, window by window.
 
 `Raster` is what the accessor and the local source share: an array with its grid, bands, units and
-dates, which may be lazy. Reading resamples by one rule: pixels of the finest whole fraction of the
-target, nearest, then averaged.
+dates, which may be lazy. Reading resamples by one rule: area-weighted means along an axis that
+becomes coarser, the nearest pixel along one that does not; classes are never averaged.
 """
 
 from __future__ import annotations
@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from rs_embed.core.area import coarser_by, covers, weighted_mean
 from rs_embed.core.grid import Grid
 from rs_embed.core.patch import Interval
-from rs_embed.core.resample import area_average, gather, nearest_indices, offset_in, whole_factor
+from rs_embed.core.resample import area_average, gather, nearest_indices, offset_in
+from rs_embed.core.units import NEVER_AVERAGED
 
 # Values held at once where all of an array is read: 16 MB of float32.
 _STRIP_VALUES = 4_000_000
@@ -78,17 +80,51 @@ class Raster:
     def read(self, target: Grid) -> np.ndarray:
         """``(T, C, H, W)`` float32 on the target grid; NaN beyond the array.
 
-        A target coarser by a whole factor is the area average of the pixels in it; else nearest.
+        Along an axis that becomes coarser a pixel is the area-weighted mean of the valid ones that
+        it covers, else the nearest. Classes are always the nearest.
         """
-        factor = self.factor(target)
-        fine = target.refine(factor)
-        return area_average(self._nearest(fine), factor)
+        coarser = self.coarser_by(target)
+        classes = [i for i, unit in enumerate(self.units) if unit in NEVER_AVERAGED]
+        if coarser == (1.0, 1.0) or len(classes) == len(self.units):
+            return self._nearest(target)
+        if not classes:
+            return self._averaged(target, coarser)
+        others = [i for i in range(len(self.units)) if i not in classes]
+        out = self._blank(target.shape)
+        out[:, others] = self.only(others)._averaged(target, coarser)
+        out[:, classes] = self.only(classes)._nearest(target)
+        return out
 
-    def factor(self, target: Grid) -> int:
-        """How many pixels of the array are averaged a side for one of the target's."""
-        if self.grid.crs == target.crs:
-            return whole_factor(target.resolution[0], self.grid.resolution[0])
-        return max(1, round(target.resolution[0] / pixel_size_m(self.grid)))
+    def coarser_by(self, target: Grid) -> tuple[float, float]:
+        """How many pixels of the array make one of the target's, down and across; at least 1."""
+        return coarser_by(self.grid, target)
+
+    def _averaged(self, target: Grid, coarser: tuple[float, float]) -> np.ndarray:
+        """Means, in parts that hold a bounded number of the array's pixels at once."""
+        height, width = target.shape
+        rows = min(height * coarser[0], self.grid.height)
+        cols = min(width * coarser[1], self.grid.width)
+        each = max(1, len(self.intervals)) * len(self.bands)
+        if rows * cols * each > _STRIP_VALUES and height * width > 1:
+            axis = -2 if height >= width else -1
+            half = max(height, width) // 2
+            first = (
+                target.crop(0, 0, height - half, 0)
+                if axis == -2
+                else target.crop(0, 0, 0, width - half)
+            )
+            rest = target.crop(half, 0, 0, 0) if axis == -2 else target.crop(0, half, 0, 0)
+            parts = [self._averaged(part, coarser) for part in (first, rest)]
+            return np.concatenate(parts, axis=axis)
+        factor = round(coarser[0])
+        if factor == round(coarser[1]) and offset_in(self.grid, target.refine(factor)) is not None:
+            return area_average(self._nearest(target.refine(factor)), factor)
+        by_row, by_col = covers(self.grid, target, coarser)
+        (top, bottom), (left, right) = by_row.span, by_col.span
+        if bottom <= top or right <= left:
+            return self._blank(target.shape)
+        part = self.load(top, left, bottom - top, right - left)
+        return weighted_mean(part, by_row.shifted(top), by_col.shifted(left))
 
     def row_blocks(self) -> Iterator[np.ndarray]:
         """All pixels from north to south, ``(T, C, h, W)`` in strips of bounded size."""

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 from affine import Affine
-from returns.result import Success
+from returns.result import Failure, Success
 
 from rs_embed.core import crs as projections
-from rs_embed.core.grid import Grid, northing_base
+from rs_embed.core.area import averaged_pixels
+from rs_embed.core.errors import SpecError
+from rs_embed.core.grid import MAX_PIXELS, Grid, northing_base
 from rs_embed.core.resample import whole_factor
 from rs_embed.core.result import Outcome
 from rs_embed.raster.raster import Raster, pixel_size_m
@@ -20,28 +22,49 @@ _TRUE = 0.01
 _SAME = 1e-3
 _FAR = 2.0
 _EDGE_POINTS = 33
+# An array may become so many times larger however large that is.
+_BLOWN_UP = 4
 
 
 def working_grid(raster: Raster, scale_m: float) -> Outcome[tuple[Grid, dict[str, Any]]]:
     """The pixels of ``scale_m`` over an array, and what was decided.
 
-    An array in metres keeps its corner: its own lattice where the steps agree within 0.1 %;
-    cells of f x f pixels where the scale is a whole factor f coarser; else cells of ``scale_m``
-    whose values are the nearest pixels (``resampled``). Degrees, and projections whose scale is
-    off by more than 1 % at the centre or a corner, are warped onto the UTM lattice of the centre
+    An array in metres keeps its corner: its own lattice where the steps agree within 0.1 %, else
+    cells of ``scale_m`` from there on. Degrees, and projections whose scale is off by more than
+    1 % at the centre or a corner, are warped onto the UTM lattice of the centre
     (``warped_from``): the smallest north-up rectangle that covers the array; what lies outside
-    the array stays NaN.
+    the array stays NaN. Along an axis that becomes coarser pixels are averaged by area
+    (`Raster.read`), along one that does not the nearest holds (``resampled``).
 
     Notes
     -----
-    ``area_averaged``: pixels a side that are averaged. ``resolution``: said where one pixel of the
-    array is more than twice ``scale_m``, or less than half of it without a whole factor between.
+    ``area_averaged``: how many pixels a side are averaged, of both axes or ``[down, across]``.
+    ``resolution``: said where one pixel of the array is more than twice ``scale_m``, or less than
+    half of it.
 
-    Fails with SpecError where a warped array is wider than a UTM zone.
+    Fails with SpecError where a warped array is wider than a UTM zone, or would have more than
+    four times as many pixels as the array and more than `core.grid.MAX_PIXELS`.
     """
     if not _true_metres(raster.grid):
         return _warped(raster, scale_m)
-    return Success(_on_own_corner(raster, scale_m))
+    return _bounded(raster, *_on_own_corner(raster, scale_m))
+
+
+def _bounded(
+    raster: Raster, target: Grid, notes: dict[str, Any]
+) -> Outcome[tuple[Grid, dict[str, Any]]]:
+    """Both as they are; Failure(SpecError) where resampling would blow the array up."""
+    have, want = math.prod(raster.grid.shape), math.prod(target.shape)
+    if want <= max(MAX_PIXELS, _BLOWN_UP * have):
+        return Success((target, notes))
+    return Failure(
+        SpecError(
+            f"the array has {raster.grid.height} x {raster.grid.width} pixels of "
+            f"{pixel_size_m(raster.grid):.4g} m, and at the model's {target.resolution[0]:g} m it "
+            f"would be {target.height} x {target.width}, more than {MAX_PIXELS:g} pixels made of "
+            "fewer; take a model of coarser pixels, finer imagery, or a part of the array"
+        )
+    )
 
 
 def _on_own_corner(raster: Raster, scale_m: float) -> tuple[Grid, dict[str, Any]]:
@@ -56,8 +79,8 @@ def _on_own_corner(raster: Raster, scale_m: float) -> tuple[Grid, dict[str, Any]
     cols = _cells(grid.width * dx / scale_m)
     t = grid.transform
     target = Grid(grid.crs, Affine(scale_m, 0, t.c, 0, -scale_m, t.f), (rows, cols))
-    notes = {"resampled": f"nearest, {_metres(dx, dy)} to {scale_m:g} m"}
-    return target, {**notes, **_averaged(raster, target), **_far(raster, target, scale_m)}
+    notes = {"resampled": f"{_way(raster, target)}, {_metres(dx, dy)} to {scale_m:g} m"}
+    return target, {**notes, **_averaged(raster, target), **_far(raster, scale_m)}
 
 
 def _warped(raster: Raster, scale_m: float) -> Outcome[tuple[Grid, dict[str, Any]]]:
@@ -73,11 +96,12 @@ def _warped(raster: Raster, scale_m: float) -> Outcome[tuple[Grid, dict[str, Any
         target = _covering(*projections.project(span, lat, "EPSG:4326", name), name, scale_m)
         notes = {
             "warped_from": raster.grid.crs,
-            "resampled": f"nearest, {pixel_size_m(raster.grid):.4g} m to {scale_m:g} m",
+            "resampled": f"{_way(raster, target)}, {pixel_size_m(raster.grid):.4g} m to "
+            f"{scale_m:g} m",
         }
-        return target, {**notes, **_averaged(raster, target), **_far(raster, target, scale_m)}
+        return target, {**notes, **_averaged(raster, target), **_far(raster, scale_m)}
 
-    return zone.map(covered)
+    return zone.map(covered).bind(lambda made: _bounded(raster, *made))
 
 
 def _covering(x: np.ndarray, y: np.ndarray, crs: str, scale: float) -> Grid:
@@ -116,19 +140,26 @@ def _cells(exact: float) -> int:
     return max(1, math.ceil(exact - 0.5 - 1e-9))
 
 
+def _way(raster: Raster, target: Grid) -> str:
+    down, across = (one > 1 for one in raster.coarser_by(target))
+    if down and across:
+        return "area average"
+    return "area average along one axis, nearest along the other" if down or across else "nearest"
+
+
 def _averaged(raster: Raster, target: Grid) -> dict[str, Any]:
-    factor = raster.factor(target)
-    return {"area_averaged": factor} if factor > 1 else {}
+    told = averaged_pixels(raster.coarser_by(target))
+    return {} if told is None else {"area_averaged": told}
 
 
-def _far(raster: Raster, target: Grid, scale_m: float) -> dict[str, Any]:
-    ratio = pixel_size_m(raster.grid) * raster.factor(target) / scale_m
-    if 1 / _FAR <= ratio <= _FAR:
+def _far(raster: Raster, scale_m: float) -> dict[str, Any]:
+    size = pixel_size_m(raster.grid)
+    if 1 / _FAR <= size / scale_m <= _FAR:
         return {}
-    much = "coarser" if ratio > 1 else "finer"
+    much = "coarser" if size > scale_m else "finer"
     return {
-        "resolution": f"pixels of {pixel_size_m(raster.grid):.4g} m are more than twice {much} "
-        f"than the {scale_m:g} m that the model was trained at"
+        "resolution": f"pixels of {size:.4g} m are more than twice {much} than the {scale_m:g} m "
+        "that the model was trained at"
     }
 
 

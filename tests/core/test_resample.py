@@ -181,3 +181,32 @@ def test_resize_and_crop_is_what_torch_does(height, width, antialias):
     found = resize_and_crop(pixels, 32, 36, antialias=antialias)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [10, 25, 27.5, 40, 160, 1000])
+def test_coarser_cells_by_an_independent_sum(size):
+    rng = np.random.default_rng(1)
+    cells = rng.normal(size=(3, 12, 16)).astype("f4")
+    cells[:, rng.random((12, 16)) < 0.2] = np.nan
+    found, grid = resample_cells(cells, GRID, size)
+    for row in range(grid.height):
+        for col in range(grid.width):
+            down = np.clip(np.minimum((row + 1) * size, np.arange(1, 13) * 10.0)
+                           - np.maximum(row * size, np.arange(12) * 10.0), 0, None)  # fmt: skip
+            across = np.clip(np.minimum((col + 1) * size, np.arange(1, 17) * 10.0)
+                             - np.maximum(col * size, np.arange(16) * 10.0), 0, None)  # fmt: skip
+            weight = np.outer(down, across) * np.isfinite(cells[0])
+            if weight.sum() == 0:
+                assert np.isnan(found[:, row, col]).all()
+                continue
+            by_hand = (np.nan_to_num(cells) * weight).sum(axis=(1, 2)) / weight.sum()
+            np.testing.assert_allclose(found[:, row, col], by_hand, rtol=1e-5, atol=1e-6)
+
+
+def test_an_axis_that_does_not_become_coarser_keeps_its_cells():
+    oblong = Grid("EPSG:32631", Affine(5, 0, 500_000, 0, -20, 5_000_000), (4, 8))
+    cells = np.random.default_rng(0).normal(size=(2, 4, 8)).astype("f4")
+    found, grid = resample_cells(cells, oblong, 10)
+    assert grid.shape == (8, 4)
+    means = cells.reshape(2, 4, 4, 2).mean(axis=3)
+    np.testing.assert_allclose(found, means.repeat(2, axis=1), rtol=1e-5)

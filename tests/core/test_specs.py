@@ -97,6 +97,9 @@ BAD = [
     (OutputSpec.pooled(np.array(["mean", "max"])), "pooling must be one of"),
     (OutputSpec.grid(0), "scale_m must be > 0 metres, not 0"),
     (OutputSpec.grid(-10), "scale_m must be > 0 metres, not -10"),
+    (OutputSpec.grid(resample_m=0), "resample_m must be > 0 metres, not 0"),
+    (OutputSpec.grid(30, resample_m=20), "scale_m 30 and resample_m 20 both ask"),
+    (OutputSpec("pooled", resample_m=20), "OutputSpec.grid(resample_m=...)"),
     (OutputSpec.grid(math.inf), "scale_m is inf; give a finite number"),
     (OutputSpec.grid(grid_orientation="south_up"), "grid_orientation must be one of 'north_up'"),
 ]  # fmt: skip
@@ -229,3 +232,13 @@ def test_specs_unpickle_in_another_process():
     )
     done = subprocess.run([sys.executable, "-c", code], input=blob, capture_output=True, check=True)
     assert [repr(s) for s in pickle.loads(done.stdout)] == [repr(s) for s in GOOD]
+
+
+def test_the_size_of_cells_that_an_output_asks_for():
+    assert OutputSpec.grid().cell_m is None
+    assert OutputSpec.grid(10).cell_m is None
+    assert OutputSpec.grid(scale_m=None) == OutputSpec.grid()
+    assert OutputSpec.grid(30).cell_m == 30
+    assert OutputSpec.grid(resample_m=10).cell_m == 10
+    assert type(OutputSpec.grid(resample_m=np.int64(20)).resample_m) is int
+    assert OutputSpec.pooled().cell_m is None
