@@ -35,7 +35,7 @@ class PixelsAccessor:
         output: OutputSpec = OutputSpec.grid(),  # noqa: B008  # frozen
         temporal: TemporalSpec | None = None,
         bands: Mapping[str, str] | Sequence[str] | None = None,
-        units: str | Mapping[str, str] | None = None,
+        units: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
         device: str = "auto",
         input_prep: Literal["native", "resize"] = "native",
         overlap: int = 0,
@@ -43,6 +43,7 @@ class PixelsAccessor:
         progress: Progress | None = None,
         time: Literal["each", "composite"] = "each",
         crs: Any = None,
+        strict: bool = False,
     ) -> Any:
         """The embedding of the array.
 
@@ -76,6 +77,9 @@ class PixelsAccessor:
             all. Models of series take the dates in their own cadence.
         crs : str, optional
             Where the array does not tell its own.
+        strict : bool
+            Values that their units contradict, infinite ones, and fills that nobody declared are
+            an error, where else they are a warning and ``meta["value_warnings"]``.
 
         Returns
         -------
@@ -96,7 +100,7 @@ class PixelsAccessor:
 
         options = EmbedOptions(
             output, temporal, device=device, input_prep=input_prep, overlap=overlap,
-            batch_size=batch_size, progress=progress,
+            batch_size=batch_size, progress=progress, strict=strict,
         )  # fmt: skip
         own = ArrayOptions(bands, units, time, crs)
         return unwrap_or_raise(embed_array(self._obj, model, options, own))
@@ -108,7 +112,7 @@ class PixelsAccessor:
         output: OutputSpec = OutputSpec.grid(),  # noqa: B008  # frozen
         temporal: TemporalSpec | None = None,
         bands: Mapping[str, str] | Sequence[str] | None = None,
-        units: str | Mapping[str, str] | None = None,
+        units: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
         input_prep: Literal["native", "resize"] = "native",
         overlap: int = 0,
         time: Literal["each", "composite"] = "each",
@@ -138,7 +142,7 @@ class PixelsAccessor:
         output: OutputSpec = OutputSpec.grid(),  # noqa: B008  # frozen
         temporal: TemporalSpec | None = None,
         bands: Mapping[str, str] | Sequence[str] | None = None,
-        units: str | Mapping[str, str] | None = None,
+        units: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
         input_prep: Literal["native", "resize"] = "native",
         overlap: int = 0,
         time: Literal["each", "composite"] = "each",
@@ -175,7 +179,7 @@ class PixelsAccessor:
         self,
         *,
         bands: Mapping[str, str] | Sequence[str] | None = None,
-        units: str | Mapping[str, str] | None = None,
+        units: str | Sequence[str] | Mapping[str, str | Sequence[str]] | None = None,
         crs: Any = None,
     ) -> Patch:
         """All pixels on the array's own grid, north-up, for the functions of `rs_embed.pipeline`.

@@ -21,10 +21,12 @@ from rs_embed import (
     register_model,
     sample_scene,
 )
+from rs_embed.core.errors import SpecError
 from rs_embed.core.grid import cells_inside
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.embedders.catalog import find_model
 from rs_embed.pipeline import fetch, plan
+from rs_embed.plugins.notices import RsEmbedWarning
 from rs_embed.providers.memory import MemoryProvider
 from tests.scenes import S2, as_dataset, cut, of_patch, placed, scene
 from tests.toys import place_encode, toy
@@ -240,9 +242,48 @@ def test_resize_is_one_window():
     assert found.rio.bounds() == array.rio.bounds()
 
 
+@pytest.mark.parametrize(("height", "width"), [(40, 80), (80, 24), (12, 96)])
+def test_resize_of_an_oblong_array_invents_no_ground(height, width):
+    array = scene(height, width, bands=("B4", "B3", "B2"))
+    found = array.rsembed.embed("accessor_place", input_prep="resize")
+    there = np.isfinite(found.values).all(axis=0)
+    half = max(height, width) / 4 / 2 * 10
+    left, bottom, right, top = array.rio.bounds()
+    y, x = np.meshgrid(found.y.values, found.x.values, indexing="ij")
+    inside = (y > bottom) & (y < top) & (x > left) & (x < right)
+    if inside.any():
+        assert np.array_equal(there, inside)
+    # A strip narrower than a cell keeps the cells that it touches.
+    assert there.any()
+    assert (np.abs(y[there] - (top + bottom) / 2) < (top - bottom) / 2 + half).all()
+    assert meta_of(found)["valid_fraction"] == there.mean() < 1
+    pooled = array.rsembed.embed("accessor_place", input_prep="resize", output=OutputSpec.pooled())
+    same(pooled, found.mean(("y", "x")))
+
+
 def test_batch_size_does_not_matter():
     array = scene(130, 130)
     same(array.rsembed.embed("mosaiks", batch_size=1), array.rsembed.embed("mosaiks", batch_size=7))
+
+
+def test_odd_values_are_told_and_strict_refuses_them():
+    array = scene(64, 64) * 1e-4
+    array = array.assign_attrs(scene(64, 64).attrs)
+    with pytest.warns(RsEmbedWarning, match="every reflectance is below 0.01"):
+        found = array.rsembed.embed("mosaiks")
+    assert len(meta_of(found)["value_warnings"]) == 1
+    with pytest.raises(SpecError, match="strict: every reflectance"):
+        array.rsembed.embed("mosaiks", strict=True)
+    assert meta_of(scene(64, 64).rsembed.embed("mosaiks", strict=True))["value_warnings"] == []
+
+
+def test_an_infinite_value_is_a_missing_pixel():
+    odd, missing = scene(64, 64), scene(64, 64)
+    odd[2, 3:9, 5] = np.inf
+    missing[2, 3:9, 5] = np.nan
+    with pytest.warns(RsEmbedWarning, match="infinite"):
+        found = odd.rsembed.embed("mosaiks")
+    same(found, missing.rsembed.embed("mosaiks"))
 
 
 # Missing pixels

@@ -101,7 +101,15 @@ def near(value):
 
 
 HOLES = (None, lambda x, y: x < EDGE)
+
+
 # field -> [(how it happens, what it then says), ...]
+def _odd_values():
+    """How many oddities are told of reflectances of which none is above 0.001."""
+    with pytest.warns(rs_embed.plugins.notices.RsEmbedWarning, match="every reflectance is below"):
+        return len(embedded(array() * 1e-3)["value_warnings"])
+
+
 FIELDS = {
     "model": [(of, "toy")],
     "variant": [(of, "ten")],
@@ -220,6 +228,7 @@ FIELDS = {
             ["toy_30m was trained at 30 m; the sensor's scale_m 10 is used as given"],
         )
     ],
+    "value_warnings": [(of, []), (_odd_values, 1)],
     "plan": [(lambda: len(of()["plan"]), 64)],
     "rs_embed_version": [(of, rs_embed.__version__)],
 }  # fmt: skip

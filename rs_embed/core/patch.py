@@ -10,6 +10,7 @@ import numpy as np
 
 from rs_embed.core.grid import Grid
 from rs_embed.core.units import convert
+from rs_embed.core.values import ValueLook
 
 Interval = tuple[str, str]
 """A half-open window of dates, ``("YYYY-MM-DD", "YYYY-MM-DD")``."""
@@ -54,12 +55,13 @@ class Patch:
 
     def reader(self) -> PatchReader:
         """The patch as pixels that are read window by window."""
+        look = ValueLook(self.units)
 
         def read(row: int, col: int, height: int, width: int) -> np.ndarray:
-            return self.data[..., row : row + height, col : col + width]
+            return look.see(self.data[..., row : row + height, col : col + width])
 
         return PatchReader(
-            lambda: read, self.bands, self.units, self.grid, self.intervals, self.meta
+            lambda: read, self.bands, self.units, self.grid, self.intervals, self.meta, (look,)
         )
 
 
@@ -75,6 +77,8 @@ class PatchReader:
         is kept between windows is let go of with ``read``.
     bands, units, grid, intervals, meta
         As those of `Patch`.
+    looks : tuple of ValueLook
+        What was met in the values that were read so far.
     """
 
     open: Callable[[], ReadWindow]
@@ -83,6 +87,7 @@ class PatchReader:
     grid: Grid
     intervals: tuple[Interval, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict)
+    looks: tuple[ValueLook, ...] = ()
 
     def patch(self) -> Patch:
         """All pixels."""
@@ -133,6 +138,7 @@ def stack_readers(readers: Sequence[PatchReader]) -> PatchReader:
         timed.grid,
         timed.intervals,
         {"sources": [dict(one.meta) for one in readers]},
+        tuple(look for one in readers for look in one.looks),
     )
 
 

@@ -73,6 +73,29 @@ def padded_fraction(plan: RoiPlan) -> float:
     return max(0.0, 1.0 - real / (extent[2] * extent[3]))
 
 
+def tokens_of_padding(plan: RoiPlan) -> np.ndarray | None:
+    """``(h, w)`` bool: tokens of a whole image that lie on pixels which do not exist.
+
+    Those whose centre does; along an axis where no token has its centre on a pixel that exists,
+    those that touch none. None where every pixel exists.
+    """
+    side, model = plan.roi.height, plan.model
+    row, col, height, width = plan.fetch_window
+    if plan.input_prep != "resize" or (row, col, height, width) == (0, 0, side, side):
+        return None
+    step = model.token_px / model.image_px * side
+    margin = round((model.image_px - model.window_px) / 2) / model.image_px * side
+    edges = margin + np.arange(plan.tiling.tokens_per_window + 1) * step
+    real = [_on_pixels(edges, start, start + size) for start, size in ((row, height), (col, width))]
+    return np.asarray(~(real[0][:, None] & real[1][None, :]))
+
+
+def _on_pixels(edges: np.ndarray, start: float, stop: float) -> np.ndarray:
+    centres = (edges[:-1] + edges[1:]) / 2
+    inside = (centres >= start) & (centres < stop)
+    return inside if inside.any() else (edges[1:] > start) & (edges[:-1] < stop)
+
+
 @dataclass(frozen=True, slots=True)
 class TokenMask:
     """What is there of the pixels of some windows.

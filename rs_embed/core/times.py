@@ -82,12 +82,16 @@ def plan_time_groups(
 
 
 def composite(
-    data: np.ndarray, indices: Sequence[Sequence[int]], how: str = "median"
+    data: np.ndarray,
+    indices: Sequence[Sequence[int]],
+    how: str = "median",
+    classes: Sequence[int] = (),
 ) -> np.ndarray:
     """The times of an array, ``(N, C, H, W)``, as one for each of ``indices``.
 
     ``(len(indices), C, H, W)`` float32; NaN where none of them has a valid value. "median" of those
-    in each, or "mosaic": the last valid on top.
+    in each, or "mosaic": the last valid on top, which the bands of ``classes`` always are, since
+    between two classes there is none.
     """
     if [list(m) for m in indices] == [[i] for i in range(len(data))]:
         return data
@@ -96,11 +100,19 @@ def composite(
         if len(inside) == 1:
             out[i] = data[inside[0]]
         elif how == "mosaic":
-            for one in inside:
-                np.copyto(out[i], data[one], where=np.isfinite(data[one]))
+            _paint(out[i], data[list(inside)])
         elif inside:
             out[i] = median(data[list(inside)])
+            for band in classes:
+                out[i, band] = np.nan
+                _paint(out[i, band], data[list(inside), band])
     return out
+
+
+def _paint(out: np.ndarray, times: np.ndarray) -> None:
+    """The times over each other, the last on top, where they are valid."""
+    for one in times:
+        np.copyto(out, one, where=np.isfinite(one))
 
 
 def median(data: np.ndarray) -> np.ndarray:

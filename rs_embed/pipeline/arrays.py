@@ -21,7 +21,14 @@ from rs_embed.pipeline.array_plan import ArrayPlan, plan_array, validate_array
 from rs_embed.pipeline.array_report import ArrayReport, TilingSummary, report, tiling_summary
 from rs_embed.pipeline.assemble import assemble_embedding, build_meta
 from rs_embed.pipeline.options import ArrayOptions, Bands, EmbedOptions
-from rs_embed.pipeline.steps import TiledInput, encoded, open_input, provenance, south_up
+from rs_embed.pipeline.steps import (
+    TiledInput,
+    check_values,
+    encoded,
+    open_input,
+    provenance,
+    south_up,
+)
 from rs_embed.pipeline.time_series import stack_dates
 from rs_embed.raster import read_xarray
 from rs_embed.raster.dims import identify_dims
@@ -187,6 +194,7 @@ def _embed_plan(
                 loaded, tiled, batch_size=options.batch_size, progress=options.progress
             )
         )
+        for _ in check_values(tiled, options.strict)
         for done in _assembled(
             plan, tiled, grids, options,
             [provenance(one, loaded, source) for one, source in zip(tiled, sources, strict=True)],

@@ -49,6 +49,7 @@ class EmbedOptions:
     overlap: int = 0
     batch_size: int | None = None
     progress: Progress | None = None
+    strict: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from rs_embed.core.values import ValueLook
+
 # What reflectance and display values can be at all; other units have no range of their own.
 PLAUSIBLE: Mapping[str, tuple[float, float]] = {
     "reflectance": (0.0, 2.0),
@@ -73,7 +75,8 @@ def check_pixels(
         What values should lie in; None takes what the units allow, where they do.
 
     A patch is unfit where a band has no valid pixel, misses more than half of them, has more than
-    5 % of its values outside the range, or more than 10 % at its upper end (saturated).
+    5 % of its values outside the range, or more than 10 % at its upper end (saturated); and where
+    its values are what `core.values.ValueLook` calls odd.
     """
     found = [
         _band(
@@ -92,7 +95,9 @@ def check_pixels(
         "valid_fraction": float((~nan).any(axis=1).mean()),
         "bands": [band for band, _, _ in found],
     }
-    problems = tuple(text for _, problem, _ in found for text in problem)
+    look = ValueLook(units)
+    look.see(pixels if fill_value is None else np.where(pixels == fill_value, np.nan, pixels))
+    problems = (*(text for _, problem, _ in found for text in problem), *look.problems())
     warnings = tuple(text for _, _, warning in found for text in warning)
     return Quality(report, problems, warnings)
 

@@ -22,7 +22,15 @@ from rs_embed.embedders.runtime import LoadedModel, load
 from rs_embed.pipeline.assemble import assemble_embedding
 from rs_embed.pipeline.inspect import with_checks
 from rs_embed.pipeline.options import EmbedOptions, Progress, check_request
-from rs_embed.pipeline.steps import TiledInput, encoded, plan, provenance, south_up, tiled_input
+from rs_embed.pipeline.steps import (
+    TiledInput,
+    encoded,
+    plan,
+    provenance,
+    south_up,
+    tiled_input,
+    warn_of_values,
+)
 from rs_embed.plugins.notices import warn_once
 from rs_embed.providers.auto import choose_provider
 from rs_embed.providers.base import Provider, list_scenes
@@ -90,6 +98,7 @@ def _run(
     results: dict[Key, Outcome[Embedding]] = {}
     total = sum(len(planned.tiling) for planned in plans.values())
     before = 0
+    odd: dict[str, None] = {}
     for group, inputs, scenes in _groups(plans, provider):
         good = {key: one.unwrap() for key, one in inputs.items() if isinstance(one, Success)}
         grids = encoded(
@@ -99,6 +108,7 @@ def _run(
             progress=_counted(options.progress, before, total),
         )
         before += sum(len(planned.tiling) for planned in group.values())
+        odd |= dict.fromkeys(text for one in good.values() for text in one.value_problems())
         listed = scenes()
         for (key, tiled), cells in zip(good.items(), grids, strict=True):
             meta = {**provenance(tiled, loaded, provider, listed), **note}
@@ -110,6 +120,7 @@ def _run(
         for key, one in inputs.items():
             if key not in good:
                 results[key] = Failure(one.failure())
+    warn_of_values(odd)
     return results
 
 

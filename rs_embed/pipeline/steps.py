@@ -6,7 +6,8 @@ place. `docs/pipeline.md` works through an example.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from returns.result import Failure, Result, Success
 
 from rs_embed.core.bands import match_bands
 from rs_embed.core.embedding import Embedding
-from rs_embed.core.errors import ModelError, RsEmbedError
+from rs_embed.core.errors import ModelError, RsEmbedError, SpecError
 from rs_embed.core.model import Model, ModelChoice
 from rs_embed.core.patch import (
     Interval,
@@ -27,18 +28,26 @@ from rs_embed.core.patch import (
     stack_readers,
 )
 from rs_embed.core.plan import InputPrep, RoiPlan, plan_roi
-from rs_embed.core.prepare import TokenMask, Windows, padded, valid_tokens
+from rs_embed.core.prepare import (
+    TokenMask,
+    Windows,
+    padded,
+    tokens_of_padding,
+    valid_tokens,
+)
 from rs_embed.core.resample import resize
 from rs_embed.core.result import Outcome, collect
 from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
 from rs_embed.core.token_grid import TokenGrid, TokenMosaic, nothing_valid
 from rs_embed.core.tokens import Tokens
 from rs_embed.core.units import check_convertible
+from rs_embed.core.values import ValueLook
 from rs_embed.core.windows import window_centres
 from rs_embed.embedders.catalog import find_model
 from rs_embed.embedders.runtime import LoadedModel, encode, load, prepare
 from rs_embed.pipeline.assemble import assemble_embedding, collections_of
 from rs_embed.pipeline.options import EmbedOptions, Progress, check_plan, check_request
+from rs_embed.plugins.notices import RsEmbedWarning
 from rs_embed.providers.base import Provider, list_scenes
 
 _BATCH = {"cpu": 8, "cuda": 64}
@@ -49,7 +58,8 @@ class TiledInput:
     """A planned ROI with its pixels at hand.
 
     ``open()`` begins to read them: it gives the model's bands in its order, counted from the ROI's
-    first pixel. The source calls these ``bands`` and holds them in ``units``.
+    first pixel. The source calls these ``bands`` and holds them in ``units``. ``looks`` have seen
+    the values that were read.
     """
 
     plan: RoiPlan
@@ -58,6 +68,11 @@ class TiledInput:
     units: tuple[str, ...]
     intervals: tuple[Interval, ...]
     meta: dict[str, Any]
+    looks: tuple[ValueLook, ...] = ()
+
+    def value_problems(self) -> list[str]:
+        """What was odd in the values read so far, each once."""
+        return list(dict.fromkeys(text for look in self.looks for text in look.problems()))
 
 
 def embed(
@@ -79,6 +94,7 @@ def embed(
         for loaded in load(chosen, device)
         for tiled in open_input(planned, provider)
         for cells in encode_input(loaded, tiled)
+        for _ in check_values([tiled])
         for embedding in assemble_embedding(
             planned, cells, wanted, provenance(tiled, loaded, provider), flip_rows=south_up(tiled)
         )
@@ -157,7 +173,9 @@ def _tiled(planned: RoiPlan, reader: PatchReader, places: tuple[int, ...]) -> Ti
         return read
 
     bands, units = (tuple(of[i] for i in places) for of in (reader.bands, reader.units))
-    return TiledInput(planned, opened, bands, units, reader.intervals, dict(reader.meta))
+    return TiledInput(
+        planned, opened, bands, units, reader.intervals, dict(reader.meta), reader.looks
+    )
 
 
 def windows(tiled: TiledInput) -> Iterator[Windows]:
@@ -189,6 +207,7 @@ def _seen(tiled: TiledInput) -> Iterator[_Seen]:
         else np.stack(window_centres(tiling, planned.roi), axis=-1)
     )
     timed = [i for i, static in enumerate(_static_bands(model)) if not static]
+    invented = tokens_of_padding(planned)
 
     def shown(raw: np.ndarray) -> np.ndarray:
         pixels = in_units(raw, tiled.units, range(len(model.bands)), model.units)
@@ -198,6 +217,9 @@ def _seen(tiled: TiledInput) -> Iterator[_Seen]:
         raw = read(row, col, side, side)
         pixels = shown(raw)
         valid = valid_tokens(_tokens_ground(pixels, model)[None], tiling.token_px)
+        if invented is not None:
+            there = ~invented[None] if valid.tokens is None else valid.tokens & ~invented
+            valid = TokenMask(there, valid.missing)
         if planned.fill is not None and valid.missing:
             pixels = shown(np.where(np.isfinite(raw), raw, np.float32(planned.fill)))
         # Resampled pixels are larger or smaller on the ground than those of the grid.
@@ -356,8 +378,24 @@ def provenance(
         "input": {
             "bands": list(tiled.bands), "units": list(tiled.units), **tiled.meta, **listing,
         },
+        "value_warnings": tiled.value_problems(),
         "weights": dict(loaded.provenance),
     }  # fmt: skip
+
+
+def check_values(tiled: Sequence[TiledInput], strict: bool = False) -> Outcome[None]:
+    """Warn of odd values that were read, each once; Failure(SpecError) instead where ``strict``."""
+    said = dict.fromkeys(text for one in tiled for text in one.value_problems())
+    if said and strict:
+        return Failure(SpecError("strict: " + "; ".join(said)))
+    warn_of_values(said)
+    return Success(None)
+
+
+def warn_of_values(texts: Iterable[str]) -> None:
+    """Say what `TiledInput.value_problems` found in a run."""
+    for text in texts:
+        warnings.warn(text, RsEmbedWarning, stacklevel=3)
 
 
 def south_up(tiled: TiledInput) -> bool:

@@ -19,6 +19,8 @@ from rs_embed.core.patch import Patch, PatchReader, ReadWindow
 from rs_embed.core.result import Outcome, caused
 from rs_embed.core.specs import SensorSpec
 from rs_embed.core.times import composite
+from rs_embed.core.units import NEVER_AVERAGED
+from rs_embed.core.values import ValueLook
 from rs_embed.providers.source import Provider
 from rs_embed.raster.raster import Raster
 
@@ -83,11 +85,13 @@ def raster_reader(
     bands = [raster.bands.index(name) for name in plan.bands]
     used = sorted({i for own in groups for i in own})
     indices = [[used.index(i) for i in own] for own in groups]
+    look = ValueLook([raster.units[i] for i in bands])
+    classes = [i for i, place in enumerate(bands) if raster.units[place] in NEVER_AVERAGED]
     coarser = raster.coarser_by(plan.grid)
     values = math.ceil(max(1, len(used)) * len(bands) * coarser[0] * coarser[1])
 
     def opened() -> ReadWindow:
-        part = raster.only(bands, used)
+        part = raster.only(bands, used).looked_at(look)
 
         def read_strip(row: int, col: int, height: int, width: int) -> np.ndarray:
             try:
@@ -96,7 +100,7 @@ def raster_reader(
                 raise caused(
                     ProviderError(f"the pixels of the source cannot be read: {error}"), by=error
                 ) from error
-            return composite(dates, indices, plan.sensor.composite)
+            return composite(dates, indices, plan.sensor.composite, classes)
 
         def read(row: int, col: int, height: int, width: int) -> np.ndarray:
             rows = max(1, _STRIP_VALUES // (values * width))
@@ -117,7 +121,7 @@ def raster_reader(
     averaged = averaged_pixels(coarser)
     if averaged is not None:
         meta["area_averaged"] = averaged
-    return PatchReader(opened, plan.bands, plan.units, plan.grid, plan.intervals, meta)
+    return PatchReader(opened, plan.bands, plan.units, plan.grid, plan.intervals, meta, (look,))
 
 
 class _Rows:

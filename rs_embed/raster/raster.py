@@ -21,6 +21,7 @@ from rs_embed.core.grid import Grid
 from rs_embed.core.patch import Interval
 from rs_embed.core.resample import area_average, gather, nearest_indices, offset_in
 from rs_embed.core.units import NEVER_AVERAGED
+from rs_embed.core.values import ValueLook
 
 # Values held at once where all of an array is read: 16 MB of float32.
 _STRIP_VALUES = 4_000_000
@@ -89,11 +90,14 @@ class Raster:
             return self._nearest(target)
         if not classes:
             return self._averaged(target, coarser)
-        others = [i for i in range(len(self.units)) if i not in classes]
-        out = self._blank(target.shape)
-        out[:, others] = self.only(others)._averaged(target, coarser)
-        out[:, classes] = self.only(classes)._nearest(target)
+        out = self._averaged(target, coarser)
+        out[:, classes] = self._nearest(target)[:, classes]
         return out
+
+    def looked_at(self, look: ValueLook) -> Raster:
+        """The same raster whose values are seen by ``look`` as they are read, before any mean."""
+        load, narrow = self.load, self.narrow or _sliced(self.load)
+        return replace(self, load=lambda *part: look.see(load(*part)), narrow=narrow)
 
     def coarser_by(self, target: Grid) -> tuple[float, float]:
         """How many pixels of the array make one of the target's, down and across; at least 1."""
@@ -106,16 +110,17 @@ class Raster:
         cols = min(width * coarser[1], self.grid.width)
         each = max(1, len(self.intervals)) * len(self.bands)
         if rows * cols * each > _STRIP_VALUES and height * width > 1:
-            axis = -2 if height >= width else -1
+            tall = height >= width
             half = max(height, width) // 2
-            first = (
-                target.crop(0, 0, height - half, 0)
-                if axis == -2
-                else target.crop(0, 0, 0, width - half)
+            size = (half, width) if tall else (height, half)
+            first = target.window(0, 0, *size)
+            rest = (
+                target.window(half, 0, height - half, width)
+                if tall
+                else target.window(0, half, height, width - half)
             )
-            rest = target.crop(half, 0, 0, 0) if axis == -2 else target.crop(0, half, 0, 0)
-            parts = [self._averaged(part, coarser) for part in (first, rest)]
-            return np.concatenate(parts, axis=axis)
+            means = [self._averaged(part, coarser) for part in (first, rest)]
+            return np.concatenate(means, axis=-2 if tall else -1)
         factor = round(coarser[0])
         if factor == round(coarser[1]) and offset_in(self.grid, target.refine(factor)) is not None:
             return area_average(self._nearest(target.refine(factor)), factor)
