@@ -137,7 +137,9 @@ def test_fill_is_missing_where_light_is_measured() -> None:
     found = check_pixels(pixels, ("B4",), ("reflectance_x10000",), fill_value=0)
     assert found.problems == ("band B4 misses 75% of its pixels",)
     assert found.report["bands"][0]["min"] == 500
-    assert check_pixels(pixels, ("B4",), ("reflectance_x10000",), fill_value=None).ok
+    undeclared = check_pixels(pixels, ("B4",), ("reflectance_x10000",), fill_value=None)
+    assert "0 in every band" in undeclared.problems[0]
+    assert check_pixels(pixels, ("height",), ("metres",), fill_value=None).ok
 
 
 def test_statistics_by_hand() -> None:
