@@ -425,3 +425,50 @@ def test_lazy_embeddings_are_walked_in_blocks(monkeypatch):
     assert len(list(walked.iter_cells(array))) > 4
     lazy = array.copy(data=da.from_array(array.values, chunks=(4, 5, 7)))
     np.testing.assert_allclose(lazy.rsembed.pca(2), whole, rtol=1e-4, atol=1e-4)
+
+
+def test_dates_in_front_are_walked_in_blocks_too(cells, monkeypatch):
+    """A block never holds more than its limit, or a row, however many dates there are."""
+    from rs_embed.analysis import cells as walked
+
+    series = xr.concat([cells, cells + 1, cells * 2], xr.Variable("time", [0, 1, 2]))
+    whole = series.transpose("time", "y", "x", "feature").values.reshape(-1, 5)
+    scores, labels = series.rsembed.pca(2), series.rsembed.kmeans(3)
+    monkeypatch.setattr(walked, "BLOCK_VALUES", 2 * 7 * 5)
+    blocks = list(walked.iter_cells(series))
+    assert max(part.size for _, part in blocks) == 2 * 7 * 5
+    np.testing.assert_array_equal(np.concatenate([part for _, part in blocks]), whole)
+    assert [place.start for place, _ in blocks[1:]] == [place.stop for place, _ in blocks[:-1]]
+    np.testing.assert_allclose(series.rsembed.pca(2), scores, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(series.rsembed.kmeans(3), labels)
+
+
+def test_kmeans_holds_one_copy_of_the_cells(monkeypatch):
+    import tracemalloc
+
+    for name in ("rs_embed.analysis.cells", "rs_embed.analysis.kmeans"):
+        monkeypatch.setattr(f"{name}.BLOCK_VALUES", 100_000)
+    values = np.random.default_rng(0).random((64, 200, 300), dtype=np.float32)
+    array = grid_array(values, GRID.window(0, 0, 200, 300), {})
+    array.rsembed.kmeans(2)
+    tracemalloc.start()
+    array.rsembed.kmeans(2)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.3 * values.nbytes, peak / values.nbytes
+
+
+def test_a_thousand_points_are_their_cells(cells):
+    rng = np.random.default_rng(0)
+    rows, cols = rng.integers(0, 9, 1000), rng.integers(0, 7, 1000)
+    places = [lonlat(int(r), int(c)) for r, c in zip(rows, cols, strict=True)]
+    np.testing.assert_array_equal(
+        cells.rsembed.sample(places).values, cells.values[:, rows, cols].T
+    )
+
+
+def test_sample_of_longitudes_that_run_to_360():
+    values = np.arange(8, dtype=np.float32).reshape(1, 2, 4)
+    array = grid_array(values, Grid("EPSG:4326", Affine(1, 0, 178, 0, -1, 2), (2, 4)), {})
+    found = array.rsembed.sample([(-179.5, 1.5), (178.5, 0.5), (-177.5, 1.5)])
+    np.testing.assert_array_equal(found.values[:, 0], [2, 4, np.nan])

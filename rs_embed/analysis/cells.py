@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,20 +16,28 @@ BLOCK_VALUES = 8_000_000  # 32 MB of float32 at a time
 
 
 def iter_cells(array: xr.DataArray) -> Iterator[tuple[slice, np.ndarray]]:
-    """The cells ``(n, D)`` in order, and their places, a few rows at a time."""
-    lead = [dim for dim in array.dims if dim != FEATURE]
+    """The cells ``(n, D)`` in order, and their places, a few rows of one date at a time."""
+    done = 0
+    for part in _blocks(array, [dim for dim in array.dims if dim != FEATURE]):
+        cells = np.asarray(part.transpose(..., FEATURE)).reshape(-1, array.sizes[FEATURE])
+        yield slice(done, done + len(cells)), cells
+        done += len(cells)
+
+
+def _blocks(array: xr.DataArray, lead: Sequence[Hashable]) -> Iterator[xr.DataArray]:
+    """Parts in the order of the cells; an entry too large for a block is parted further."""
     if not lead:
-        yield slice(0, 1), np.asarray(array)[None]
+        yield array
         return
     rows = array.sizes[lead[0]]
     per_row = array.size // rows
     step = max(1, BLOCK_VALUES // per_row)
-    done = 0
     for start in range(0, rows, step):
         part = array.isel({lead[0]: slice(start, start + step)})
-        cells = np.asarray(part.transpose(..., FEATURE)).reshape(-1, array.sizes[FEATURE])
-        yield slice(done, done + len(cells)), cells
-        done += len(cells)
+        if per_row > BLOCK_VALUES:
+            yield from _blocks(part, lead[1:])
+        else:
+            yield part
 
 
 def map_cells(

@@ -8,6 +8,7 @@ import numpy as np
 from returns.result import Failure, Success
 
 from rs_embed.analysis.cells import BLOCK_VALUES, iter_cells, origin, unflatten
+from rs_embed.core.embedding import FEATURE
 from rs_embed.core.errors import SpecError
 from rs_embed.core.result import Outcome
 from rs_embed.raster.embedding_array import check_embedding
@@ -39,9 +40,7 @@ def kmeans(array: Any, k: int, seed: int = 0) -> Outcome[xr.DataArray]:
 
 
 def _kmeans(array: xr.DataArray, k: int, seed: int) -> Outcome[xr.DataArray]:
-    flat = np.concatenate([cells for _, cells in iter_cells(array)])
-    valid = np.isfinite(flat).all(axis=1)
-    cells = flat[valid].astype(np.float32, copy=False)
+    cells, valid = _valid_cells(array)
     if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= len(cells):
         return Failure(
             SpecError(f"k must be 1..{len(cells)}, the valid cells of the embedding, not {k!r}")
@@ -49,12 +48,12 @@ def _kmeans(array: xr.DataArray, k: int, seed: int) -> Outcome[xr.DataArray]:
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         return Failure(SpecError(f"seed must be a whole number >= 0, not {seed!r}"))
     # Distances keep their digits when the cells lie around the origin.
-    cells = cells - cells.mean(axis=0, dtype=np.float64).astype(np.float32)
+    cells -= cells.mean(axis=0, dtype=np.float64).astype(np.float32)
     labels, inertia, rounds, converged = _lloyd(cells, k, np.random.default_rng(seed))
     order = np.argsort(-np.bincount(labels, minlength=k), kind="stable")
     rank = np.empty(k, dtype=np.int32)
     rank[order] = np.arange(k, dtype=np.int32)
-    out = np.full(len(flat), -1, dtype=np.int32)
+    out = np.full(len(valid), -1, dtype=np.int32)
     out[valid] = rank[labels]
     attrs = {
         **origin(array), "long_name": f"cluster of {k}", "units": "1",
@@ -62,6 +61,21 @@ def _kmeans(array: xr.DataArray, k: int, seed: int) -> Outcome[xr.DataArray]:
         **({} if valid.all() else {"_FillValue": np.int32(-1)}),
     }  # fmt: skip
     return Success(unflatten(array, out[:, None], None).rename("cluster").assign_attrs(attrs))
+
+
+def _valid_cells(array: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
+    """The cells without NaN ``(n, D)``, the one copy that is held, and which of all they are."""
+    features = array.sizes[FEATURE]
+    count = array.size // features
+    cells, valid = np.empty((count, features), dtype=np.float32), np.empty(count, dtype=bool)
+    done = 0
+    for place, part in iter_cells(array):
+        found = np.isfinite(part).all(axis=1)
+        valid[place] = found
+        fresh = int(found.sum())
+        cells[done : done + fresh] = part[found]
+        done += fresh
+    return cells[:done], valid
 
 
 def _lloyd(
@@ -96,8 +110,12 @@ def _means(cells: np.ndarray, labels: np.ndarray, distances: np.ndarray, k: int)
     """The mean of each cluster; one left empty takes the cell farthest from its centre."""
     centres = np.zeros((k, cells.shape[1]), dtype=np.float64)
     counts = np.bincount(labels, minlength=k)
-    for i in np.flatnonzero(counts):
-        centres[i] = cells[labels == i].mean(axis=0, dtype=np.float64)
+    step = max(1, BLOCK_VALUES // max(cells.shape[1], k))
+    for start in range(0, len(cells), step):
+        part = slice(start, start + step)
+        belongs = labels[part] == np.arange(k)[:, None]  # (k, n)
+        centres += belongs.astype(np.float64) @ cells[part]
+    centres /= np.maximum(counts, 1)[:, None]
     farthest = np.argsort(-distances, kind="stable")
     for rank, i in enumerate(np.flatnonzero(counts == 0)):
         centres[i] = cells[farthest[rank]]

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from affine import Affine
 from returns.result import Failure, Success
 
-from rs_embed.core.crs import project
+from rs_embed.core.crs import is_geographic, project
 from rs_embed.core.embedding import FEATURE
 from rs_embed.core.errors import SpecError
 from rs_embed.core.grid import Grid
-from rs_embed.core.resample import nearest_indices
 from rs_embed.core.result import Outcome
 from rs_embed.raster.embedding_array import cells_grid, check_grid
 
@@ -63,19 +61,23 @@ def _check_points(points: Any) -> Outcome[np.ndarray]:
 def _sampled(array: xr.DataArray, grid: Grid, lonlat: np.ndarray) -> xr.DataArray:
     import xarray as xr
 
-    x, y = project(lonlat[:, 0], lonlat[:, 1], "EPSG:4326", grid.crs)
-    # Each point is asked for as a lattice of one pixel centred on it.
-    places = [
-        nearest_indices(grid, Grid(grid.crs, Affine(1, 0, px - 0.5, 0, -1, py + 0.5), (1, 1)))
-        for px, py in zip(x, y, strict=True)
-        if np.isfinite(px) and np.isfinite(py)
-    ]
-    rows, cols = (np.full(len(lonlat), -1) for _ in range(2))
-    there = np.isfinite(x) & np.isfinite(y)
-    rows[there] = [int(r[0, 0]) for r, _ in places]
-    cols[there] = [int(c[0, 0]) for _, c in places]
+    rows, cols = _cells_of(grid, lonlat)
     picked = array.isel(y=xr.DataArray(rows, dims="point"), x=xr.DataArray(cols, dims="point"))
     picked = picked.transpose(..., "point", FEATURE).where(xr.DataArray(rows >= 0, dims="point"))
     return picked.assign_coords(
         lon=("point", lonlat[:, 0]), lat=("point", lonlat[:, 1])
     ).assign_attrs({**array.attrs, "points_outside": int((rows < 0).sum())})
+
+
+def _cells_of(grid: Grid, lonlat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of the cell that holds each point, ``(N,)``; -1 in both outside."""
+    x, y = project(lonlat[:, 0], lonlat[:, 1], "EPSG:4326", grid.crs)
+    t = grid.transform
+    if is_geographic(grid.crs):
+        x = t.c + np.mod(x - t.c, 360)  # longitudes run on eastwards from the grid's own edge
+    there = np.isfinite(x) & np.isfinite(y)
+    # A centre on an edge belongs to the cell that begins there, whatever its last digit says.
+    row = np.floor(np.where(there, (y - t.f) / t.e + 1e-9, -1))
+    col = np.floor(np.where(there, (x - t.c) / t.a + 1e-9, -1))
+    inside = (row >= 0) & (row < grid.height) & (col >= 0) & (col < grid.width)
+    return np.where(inside, row, -1).astype(int), np.where(inside, col, -1).astype(int)
