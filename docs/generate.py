@@ -1,6 +1,7 @@
 """Write what the project knows of itself into the documentation.
 
-    python docs/generate.py             model pages, their index, README table, weights, pictures
+    python docs/generate.py             model pages, their index, README table, the command's page,
+                                        weights, pictures
     python docs/generate.py --measure   run the parity fixtures first and record the differences
 
 A test compares the files with what this writes.
@@ -9,12 +10,16 @@ A test compares the files with what this writes.
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-import tempfile
+from inspect import cleandoc
 from pathlib import Path
+from typing import Any
 
-from rs_embed.cli.demo import run_demo
+import typer.main
+
+from rs_embed.api import sample_scene
+from rs_embed.cli.app import app
+from rs_embed.cli.demo import CLASSES, MODEL, draw_classes, draw_components
 from rs_embed.cli.pages import (
     band_count,
     bands_text,
@@ -31,7 +36,7 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 FIDELITY = DOCS / "models" / "fidelity.json"
 INSTALL = DOCS / "install.json"
-PICTURES = ("components.png", "classes.png")
+PICTURES = ("components.png", "components-narrow.png", "classes.png", "classes-narrow.png")
 
 
 def pages() -> dict[Path, str]:
@@ -43,6 +48,7 @@ def pages() -> dict[Path, str]:
     ]
     out = {DOCS / "models" / f"{spec.id}.md": model_page(spec) for spec in built}
     out[DOCS / "models" / "index.md"] = index_page(built)
+    out[DOCS / "cli.md"] = cli_page()
     readme, install = ROOT / "README.md", DOCS / "install.md"
     out[readme] = _between(readme.read_text(), "models", models_table(built, "docs/models/"))
     out[install] = _between(install.read_text(), "weights", install_table())
@@ -50,11 +56,13 @@ def pages() -> dict[Path, str]:
 
 
 def pictures(folder: Path) -> None:
-    """The demo's pictures, written to a folder."""
-    with tempfile.TemporaryDirectory() as scratch:
-        for path, _ in run_demo(scratch):
-            if path.name in PICTURES:
-                shutil.copy(path, folder / path.name)
+    """The demo's pictures, and the same for a narrow screen, written to a folder."""
+    scene = sample_scene()
+    grid = scene.rsembed.embed(MODEL)
+    components, labels = grid.rsembed.pca(3), grid.rsembed.kmeans(CLASSES)
+    for stacked, ending in ((False, ""), (True, "-narrow")):
+        draw_components(scene, components, folder / f"components{ending}.png", stacked=stacked)
+        draw_classes(scene, labels, folder / f"classes{ending}.png", stacked=stacked)
 
 
 def measure() -> None:
@@ -120,6 +128,42 @@ def model_page(spec: ModelSpec) -> str:
     links = "\n".join(f"- <{link}>" for link in spec.links)
     parts.append(f"Licence: {spec.licence.rstrip('.')}.\n\n{spec.citation}\n\n{links}")
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
+
+
+def cli_page() -> str:
+    """The command, its subcommands, and what each takes."""
+    root = typer.main.get_command(app)
+    parts = ["# The command", _help(root)]
+    parts += [text for name in _subcommands(root) for text in _command(root, name, "rs-embed")]
+    return "\n\n".join(parts) + "\n"
+
+
+def _subcommands(group: Any) -> list[str]:
+    return list(group.list_commands(typer.Context(group)))
+
+
+def _help(command: Any) -> str:
+    """Its help and what stands below it, one paragraph a line."""
+    texts = (command.help or "", getattr(command, "epilog", None) or "")
+    return "\n\n".join(cleandoc(text) for text in texts if text)
+
+
+def _command(group: Any, name: str, before: str) -> list[str]:
+    """A heading, the help, and a table of what the command takes; groups are opened."""
+    command = group.get_command(typer.Context(group), name)
+    if hasattr(command, "list_commands"):
+        inside = [_command(command, one, f"{before} {name}") for one in _subcommands(command)]
+        return [f"## {before} {name}", _help(command), *(text for part in inside for text in part)]
+    rows = ["| word | default | meaning |", "| --- | --- | --- |"]
+    for one in command.params:
+        words = ", ".join(f"`{word}`" for word in (*one.opts, *one.secondary_opts))
+        if one.param_type_name == "argument":
+            words = f"`{one.metavar or one.name.upper()}`".replace("|", "` or `")
+        silent = one.default is None or one.default is False or callable(one.default)
+        shown = "" if silent or one.default == [] else f"`{one.default}`"
+        told = (one.help or "").replace("\n", " ").replace("|", "\\|")
+        rows.append(f"| {words} | {'required' if one.required else shown} | {told} |")
+    return [f"## {before} {name}", _help(command), *(["\n".join(rows)] if command.params else [])]
 
 
 def install_table() -> str:

@@ -125,7 +125,7 @@ def test_pictures_of_the_documentation_are_the_demos_own(demo):
     from matplotlib.image import imread
 
     folder, _ = demo
-    for name in ("components.png", "classes.png"):
+    for name in ("components.png", "classes.png"):  # those for a narrow screen: the same panels
         fresh, kept = imread(folder / name), imread(ROOT / "docs" / "assets" / name)
         assert fresh.shape == kept.shape
         # Another version of matplotlib draws letters a little differently, and nothing else.

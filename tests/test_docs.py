@@ -15,6 +15,15 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 SNIPPET = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 # These pages need a server or a project to talk to; tests beside those run them.
 ELSEWHERE = {"earth-engine.md", "plugins.md"}
+SHOWING = {"README.md", "index.md", "quickstart.md", "accessor.md"}
+
+
+def module_at(path):
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def snippets(page):
@@ -27,7 +36,10 @@ def snippets(page):
     ids=lambda p: str(p.relative_to(ROOT)),
 )
 def test_snippets_run(page, tmp_path):
-    """A page's snippets run in order in a fresh interpreter, warnings as errors."""
+    """A page's snippets run in order in a fresh interpreter, warnings as errors.
+
+    A page that shows what they print (`# ->`) shows all of it.
+    """
     script = tmp_path / "page.py"
     header = "import matplotlib\nmatplotlib.use('Agg')\n"
     script.write_text(header + "\n".join(snippets(page)))
@@ -36,13 +48,14 @@ def test_snippets_run(page, tmp_path):
         cwd=tmp_path, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    shown = re.findall(r"^# -> ?(.*)$", "\n".join(snippets(page)), re.MULTILINE)
+    assert shown or page.name not in SHOWING
+    assert not shown or done.stdout.splitlines() == shown, f"run python docs/show.py {page}"
 
 
 def test_generated_pages_are_fresh():
     """`python docs/generate.py` would change nothing."""
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
+    generate = module_at(ROOT / "docs" / "generate.py")
     stale = [str(p) for p, text in generate.pages().items() if p.read_text() != text]
     assert not stale, f"run python docs/generate.py: {stale}"
 
@@ -85,18 +98,51 @@ def test_every_page_is_in_the_menu():
     """mkdocs builds a page that no menu names without a word."""
     menu = (ROOT / "mkdocs.yml").read_text()
     pages = [p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")]
+    pages += [f"notebooks/{p.stem}.md" for p in (ROOT / "examples").glob("*.ipynb")]
     assert not [p for p in pages if not p.endswith(".notes.md") and f"{p}\n" not in menu + "\n"]
 
 
 def test_the_reference_names_the_whole_face():
-    """Every public name of rs_embed has its entry in docs/api.md."""
+    """Every public name of rs_embed has its entry in docs/api/."""
     import rs_embed
 
-    text = (ROOT / "docs" / "api.md").read_text()
+    text = "\n".join(p.read_text() for p in sorted((ROOT / "docs" / "api").glob("*.md")))
     errors = {"RsEmbedError", "SpecError", "ProviderError", "ModelError"}  # one entry, a module
     named = set(re.findall(r"^::: \S*\.(\w+)$", text, re.MULTILINE))
     assert set(rs_embed.__all__) - errors <= named
     assert "::: rs_embed.core.errors" in text
+
+
+def test_every_entry_of_the_reference_is_there():
+    """What mkdocs would find missing is found without building the site."""
+    missing = []
+    for page in sorted((ROOT / "docs" / "api").glob("*.md")):
+        for path in re.findall(r"^::: (\S+)$", page.read_text(), re.MULTILINE):
+            module, _, name = path.rpartition(".")
+            found = importlib.util.find_spec(module) and importlib.import_module(module)
+            if not hasattr(found, name):
+                missing.append(path)
+    assert not missing
+
+
+def test_no_page_installs_another_project():
+    """The name on the index belongs to another project: what we show installs this checkout."""
+    texts = {p: p.read_text() for p in [*PAGES, *(ROOT / "examples").glob("*.ipynb")]}
+    found = {p.name for p, text in texts.items() if re.search(r"install [^&\n]*rs-embed", text)}
+    assert not found
+
+
+def test_a_notebook_becomes_a_page():
+    """Its prose, code, prints and pictures, in their order."""
+    hooks = module_at(ROOT / "docs" / "hooks.py")
+    made = hooks.notebook(ROOT / "examples" / "01_array_to_embedding.ipynb")
+    page = made.pop("notebooks/01_array_to_embedding.md")
+    assert page.startswith("# From an array to an embedding")
+    assert page.index("sample_scene()") < page.index("```text\nrs_embed: 200 x 300 px")
+    assert made
+    for name, picture in made.items():
+        assert f"({name.removeprefix('notebooks/')})" in page
+        assert picture.startswith(b"\x89PNG")
 
 
 def commands():

@@ -80,15 +80,22 @@ def true_colour(scene: xarray.DataArray) -> np.ndarray:
     return np.asarray(np.clip((rgb - low) / (high - low), 0, 1))
 
 
-def draw_components(scene: xarray.DataArray, components: xarray.DataArray, path: Path) -> None:
-    """Two panels: the scene, and its embedding's principal components as red, green and blue."""
+def draw_components(
+    scene: xarray.DataArray, components: xarray.DataArray, path: Path, *, stacked: bool = False
+) -> None:
+    """Two panels: the scene, and its embedding's principal components as red, green and blue.
+
+    ``stacked`` puts one above the other, for a narrow screen.
+    """
     from rs_embed.analysis.plot import stretch
 
-    title = f"Embedding, principal components 1–3, cells of {_step(components):g} m"
-    _draw(scene, components, stretch(components), title, path)
+    title = f"MOSAIKS embedding, components 1–3, cells of {_step(components):g} m"
+    _draw(scene, components, stretch(components), title, path, stacked=stacked)
 
 
-def draw_classes(scene: xarray.DataArray, labels: xarray.DataArray, path: Path) -> None:
+def draw_classes(
+    scene: xarray.DataArray, labels: xarray.DataArray, path: Path, *, stacked: bool = False
+) -> None:
     """Two panels: the scene, and the clusters of its embedding with what the ground below is."""
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Patch
@@ -96,8 +103,8 @@ def draw_classes(scene: xarray.DataArray, labels: xarray.DataArray, path: Path) 
     colours, names = _described(scene, labels)
     image = np.array([to_rgb(colour) for colour in colours])[np.asarray(labels)]
     legend = [Patch(color=c, label=n) for c, n in zip(colours, names, strict=True)]
-    title = f"k-means of the embedding, k = {CLASSES}"
-    _draw(scene, labels, image, title, path, legend)
+    title = f"k-means of the MOSAIKS embedding, k = {CLASSES}"
+    _draw(scene, labels, image, title, path, legend, stacked=stacked)
 
 
 def _described(scene: xarray.DataArray, labels: xarray.DataArray) -> tuple[list[str], list[str]]:
@@ -135,35 +142,46 @@ def _draw(
     title: str,
     path: Path,
     legend: list[Any] | None = None,
+    *,
+    stacked: bool,
 ) -> None:
-    """The scene on the left, an image of its cells on the right, on one map frame."""
+    """The scene first, an image of its cells second, on one map frame."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 4.75 if legend else 4.4), layout="constrained", dpi=120)
+    wide = (12, 4.75 if legend else 4.4)
+    tall = (5, 8 if legend else 7.2)
+    figure = Figure(figsize=tall if stacked else wide, layout="constrained", dpi=120)
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-    _panel(left, scene, true_colour(scene), "Sentinel-2, true colour")
-    _panel(right, cells, image, title)
-    left.set_ylabel("northing, km (EPSG:32719)")
+    panels = figure.subplots(*((2, 1) if stacked else (1, 2)), sharex=True, sharey=True)
+    _panel(panels[0], scene, true_colour(scene), "Sentinel-2, true colour")
+    _panel(panels[1], cells, image, title)
+    for panel in panels if stacked else panels[:1]:
+        panel.set_ylabel("northing, km (EPSG:32719)")
+    for panel in panels[1:] if stacked else panels:
+        panel.set_xlabel("easting, km")
     if legend:
         figure.legend(
-            handles=legend, loc="outside lower center", ncols=len(legend), frameon=False, fontsize=9
-        )
-    left.annotate(
+            handles=legend, loc="outside lower center", ncols=1 if stacked else len(legend),
+            frameon=False, fontsize=9,
+        )  # fmt: skip
+    panels[0].annotate(
         "modified Copernicus Sentinel data", (0.01, 0.02), xycoords="axes fraction", color="w",
-        fontsize=7,
+        fontsize=8,
     )  # fmt: skip
     # Without the date and version of the writer, equal pictures are equal files.
     figure.savefig(path, metadata={"Software": None})
 
 
 def _panel(panel: Axes, array: xarray.DataArray, image: np.ndarray, title: str) -> None:
+    from matplotlib.ticker import MultipleLocator
+
     west, south, east, north = (value / 1000 for value in array.rio.bounds())
     panel.imshow(image, extent=(west, east, south, north), interpolation="nearest")
     panel.set_title(title, fontsize=11)
-    panel.set_xlabel("easting, km")
-    panel.tick_params(labelsize=8)
+    panel.xaxis.set_major_locator(MultipleLocator(1))
+    panel.yaxis.set_major_locator(MultipleLocator(0.5))
+    panel.tick_params(labelsize=9)
     panel.ticklabel_format(useOffset=False)
 
 
