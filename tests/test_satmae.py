@@ -205,6 +205,17 @@ def test_missing_margins_of_a_cropped_image_leave_its_cells_whole(choose):
     assert np.isfinite(made).all()
 
 
+def test_a_cell_is_the_mean_of_its_groups_or_all_of_them(choose):
+    grids = [
+        get_embedding(choose(S2, groups=cell), spatial=PLACE, output=OutputSpec.grid(), **WHERE)
+        for cell in ("mean", "separate")
+    ]
+    mean, separate = (one.data.values for one in grids)
+    assert (grids[1].meta["dim"], separate.shape[0]) == (192, 192)
+    np.testing.assert_allclose(separate.reshape(3, *mean.shape).mean(0), mean, atol=1e-6)
+    assert np.abs(separate[:64] - separate[64:128]).max() > 0.1
+
+
 # Networks and files
 
 

@@ -149,6 +149,8 @@ class Option:
         True if it changes the network itself, so that another one has to be built.
     adds : tuple of InputSpec
         Inputs that a true value puts beside those of the modality.
+    widens : tuple of (Scalar, int)
+        (value, how many times the variant's features a token then has).
     """
 
     name: str
@@ -161,6 +163,7 @@ class Option:
     sets: Literal["window_px", "token_px", "frames", "scale_m"] | None = None
     builds: bool = False
     adds: tuple[InputSpec, ...] = ()
+    widens: tuple[tuple[Scalar, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,7 +388,8 @@ class Model:
     @property
     def dim(self) -> int:
         """Width of a token, the length of the feature axis."""
-        return self.variant.dim
+        wide = (dict(o.widens).get(self.options[o.name], 1) for o in self.spec.options if o.widens)
+        return self.variant.dim * math.prod(wide)
 
     @property
     def scale_m(self) -> float:

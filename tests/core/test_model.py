@@ -134,6 +134,13 @@ def test_an_option_sets_the_pixel_size_that_the_model_sees():
     assert (half.scale_m, half.options["scale_m"], half.window_px) == (0.5, 0.5, 32)
 
 
+def test_an_option_may_give_more_features():
+    both = Option("both", str, "one", "which", choices=("one", "two"), widens=(("two", 2),))
+    spec = dataclasses.replace(SPEC, options=(*SPEC.options, both))
+    assert resolve(spec, ModelChoice("toy")).unwrap().dim == 8
+    assert resolve(spec, ModelChoice("toy", options={"both": "two"})).unwrap().dim == 16
+
+
 def test_an_image_is_larger_than_the_window_where_the_authors_crop_it():
     prepare = Option("prepare", str, "native", "how", choices=("native", "official"))
     spec = dataclasses.replace(SPEC, options=(*SPEC.options, prepare), official_crop=0.875)

@@ -80,6 +80,12 @@ def _spec(name: str, variants: tuple[Variant, ...], **facts: Any) -> ModelSpec:
         module=__name__,
         options=(
             Option(
+                "groups", str, "mean",
+                "what a cell is of the three tokens of its place: their mean, or all three side by "
+                "side, in the order of the groups",
+                choices=("mean", "separate"), builds=True, widens=(("separate", len(GROUPS)),),
+            ),
+            Option(
                 "prepare", str, "native",
                 "native: windows of pixels as they are; official: the whole region as one image, "
                 "resized and cropped as the authors' evaluation does, so that its margins have no "
@@ -215,11 +221,13 @@ def build(model: Model) -> Network:
         ),
         "norm": nn.LayerNorm(dim, eps=eps),
     }
-    return Network(forward, parts, {"groups": groups})
+    return Network(forward, parts, {"groups": groups, "cell": model.options["groups"]})
 
 
 def forward(network: Any, image: Tensor) -> dict[str, Tensor]:
     """``grid`` ``(B, h, w, D)``: the mean over the groups of the tokens after the final norm.
+
+    With the option ``groups="separate"`` it is ``(B, h, w, 3 * D)``.
 
     ``image`` is ``(B, 10, H, W)``, 0..1. The stored codes of place and group are added as they
     are, side by side; those of places are interpolated where the image is of another size. The
@@ -248,4 +256,7 @@ def forward(network: Any, image: Tensor) -> dict[str, Tensor]:
     for block in network.blocks:
         x = block(x)
     tokens: Tensor = network.norm(x)
-    return {"grid": tokens[:, 1:].reshape(len(tokens), len(groups), rows, cols, -1).mean(1)}
+    cells = tokens[:, 1:].reshape(len(tokens), len(groups), rows, cols, -1)
+    if network.config["cell"] == "separate":
+        return {"grid": cells.permute(0, 2, 3, 1, 4).flatten(3)}
+    return {"grid": cells.mean(dim=1)}
