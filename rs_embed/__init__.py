@@ -6,8 +6,6 @@ torch, timm, ee or rasterio; each is imported where it is first needed.
 
 from rs_embed import accessors as _accessors  # registers .rsembed
 from rs_embed.api import (
-    export_batch,
-    export_npz,
     get_embedding,
     get_embeddings_batch,
     inspect_gee_patch,
@@ -23,6 +21,7 @@ from rs_embed.core.errors import ModelError, ProviderError, RsEmbedError, SpecEr
 from rs_embed.core.model import ModelChoice
 from rs_embed.core.specs import BBox, OutputSpec, PointBuffer, SensorSpec, TemporalSpec
 from rs_embed.core.version import __version__ as __version__
+from rs_embed.exports import export_batch, export_npz
 
 __all__ = [
     "BBox",

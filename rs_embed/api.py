@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rs_embed.core.embedding import Embedding
-from rs_embed.core.errors import ModelError
 from rs_embed.core.model import ModelChoice, ModelSpec
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
@@ -115,75 +114,6 @@ def get_embeddings_batch(
     )
     each = unwrap_or_raise(embed_rois(model, spatials, options))
     return [unwrap_or_raise(with_roi_context(i, spatials[i], one)) for i, one in enumerate(each)]
-
-
-def export_batch(
-    *,
-    spatials: list[SpatialSpec],
-    temporal: TemporalSpec | None,
-    models: list[str],
-    out_dir: str | None = None,
-    out_path: str | None = None,
-    names: list[str] | None = None,
-    backend: str = "gee",
-    device: str = "auto",
-    output: OutputSpec = OutputSpec.pooled(),  # noqa: B008  # frozen
-    sensor: SensorSpec | None = None,
-    per_model_sensors: dict[str, SensorSpec] | None = None,
-    format: str = "npz",
-    save_inputs: bool = True,
-    save_embeddings: bool = True,
-    save_manifest: bool = True,
-    fail_on_bad_input: bool = False,
-    chunk_size: int = 16,
-    num_workers: int = 8,
-    continue_on_error: bool = False,
-    max_retries: int = 0,
-    retry_backoff_s: float = 0.0,
-    async_write: bool = True,
-    writer_workers: int = 2,
-    resume: bool = False,
-    show_progress: bool = True,
-) -> Any:
-    """Export inputs, embeddings and manifests of many ROIs and models. Not in this version.
-
-    Raises
-    ------
-    ModelError
-        Always: use `get_embeddings_batch` and `Embedding.save` until it is built.
-    """
-    raise ModelError(
-        "export_batch is not in this version yet; use get_embeddings_batch(...) and "
-        "Embedding.save(path)"
-    )
-
-
-def export_npz(
-    *,
-    spatial: SpatialSpec,
-    temporal: TemporalSpec | None,
-    models: list[str],
-    out_path: str,
-    backend: str = "gee",
-    device: str = "auto",
-    output: OutputSpec = OutputSpec.pooled(),  # noqa: B008  # frozen
-    sensor: SensorSpec | None = None,
-    per_model_sensors: dict[str, SensorSpec] | None = None,
-    save_inputs: bool = True,
-    save_embeddings: bool = True,
-    save_manifest: bool = True,
-    fail_on_bad_input: bool = False,
-) -> Any:
-    """Export one ROI, with one or more models, to a ``.npz``. Not in this version.
-
-    Raises
-    ------
-    ModelError
-        Always: use `get_embedding` and ``Embedding.save("out.npz")`` until it is built.
-    """
-    raise ModelError(
-        "export_npz is not in this version yet; use get_embedding(...).save('out.npz')"
-    )
 
 
 def inspect_gee_patch(

@@ -179,12 +179,8 @@ assert list_models() == [], list_models()
 
 
 def test_what_is_not_built_says_so():
-    from rs_embed import ModelError, ProviderError
+    from rs_embed import ProviderError
 
-    with pytest.raises(ModelError, match="not in this version yet; use get_embeddings_batch"):
-        export_batch(spatials=[POINT], temporal=SUMMER, models=["mosaiks"], out_dir="out")
-    with pytest.raises(ModelError, match="not in this version yet; use get_embedding"):
-        export_npz(models=["mosaiks"], spatial=POINT, temporal=SUMMER, out_path="out.npz")
     with pytest.raises(ProviderError, match="'stac' is planned"):
         get_embedding("mosaiks", spatial=POINT, temporal=SUMMER, backend="stac")
 

@@ -6,6 +6,18 @@
 from rs_embed.embedders.catalog import add_model, find_model
 from rs_embed.embedders.runtime import load
 from rs_embed.pipeline.assemble import assemble_embedding
+from rs_embed.pipeline.export_plan import (
+    Need,
+    Share,
+    item_fingerprint,
+    model_fingerprint,
+    request_fingerprint,
+    reusable,
+    shards,
+    share_fetches,
+    taken,
+)
+from rs_embed.pipeline.export_request import ExportRequest, check_export, file_names, labels
 from rs_embed.pipeline.options import EmbedOptions, Progress
 from rs_embed.pipeline.steps import (
     TiledInput,
@@ -29,9 +41,22 @@ from rs_embed.providers.local import sample_scene
 
 __all__ = [
     "EmbedOptions",
-    "Progress",
+    "ExportRequest",
+    "Need",
+    "Share",
+    "check_export",
+    "file_names",
+    "item_fingerprint",
+    "labels",
+    "model_fingerprint",
+    "request_fingerprint",
+    "reusable",
+    "shards",
+    "share_fetches",
+    "taken",
     "TiledInput",
     "add_model",
+    "Progress",
     "assemble_embedding",
     "embed",
     "encode_input",

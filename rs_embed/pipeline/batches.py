@@ -1,0 +1,151 @@
+"""Windows of many ROIs in full batches: each ROI is given back as soon as its last window ran."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from returns.result import Failure, Success
+
+from rs_embed.core.errors import RsEmbedError
+from rs_embed.core.prepare import Windows
+from rs_embed.core.result import Outcome
+from rs_embed.core.token_grid import TokenGrid, TokenMosaic
+from rs_embed.core.tokens import Tokens
+from rs_embed.embedders.runtime import LoadedModel, encode, prepare
+from rs_embed.pipeline.steps import _BATCH, TiledInput, _Seen, stack_windows
+from rs_embed.pipeline.steps import _alike as alike
+from rs_embed.pipeline.steps import _seen as seen
+from rs_embed.plugins.notices import warn_once
+
+Finished = tuple[Any, Outcome[TokenGrid]]
+"""The key that a ROI was added under, and its cells."""
+
+
+@dataclass
+class _Roi:
+    """A ROI whose windows are on their way."""
+
+    key: Any
+    mosaic: TokenMosaic
+    left: int
+    failed: RsEmbedError | None = None
+
+
+@dataclass
+class Batcher:
+    """Runs one model on windows of many ROIs.
+
+    Parameters
+    ----------
+    loaded : LoadedModel
+    size : int
+        Windows a batch; halved where the device has no memory for as many.
+    """
+
+    loaded: LoadedModel
+    size: int
+    ran: int = 0
+    _queue: list[tuple[_Roi, int, _Seen]] = field(default_factory=list)
+
+    @property
+    def waiting(self) -> int:
+        """Windows that wait for a full batch."""
+        return len(self._queue)
+
+    def add(self, key: Any, ready: TiledInput) -> Iterator[Finished]:
+        """Take in the windows of a ROI, and give every ROI that is finished by then."""
+        model = ready.plan.model
+        roi = _Roi(key, TokenMosaic(ready.plan.tiling, model.dim), len(ready.plan.tiling))
+        try:
+            for i, one in enumerate(seen(ready)):
+                roi.mosaic.note(one.valid.missing, one.present)
+                if one.valid.tokens is not None and not one.valid.tokens.any():
+                    self.ran += 1  # nothing to see: not run, and its cells stay missing
+                    yield from _less(roi)
+                    continue
+                if self._queue and not alike(self._queue[0][2].window, one.window):
+                    yield from self.flush()
+                self._queue.append((roi, i, one))
+                if len(self._queue) >= self.size:
+                    yield from self.flush()
+        except RsEmbedError as error:  # a lazy array that cannot be read
+            self._queue = [one for one in self._queue if one[0] is not roi]
+            roi.left = 0
+            yield key, Failure(error)
+
+    def flush(self) -> Iterator[Finished]:
+        """Run what waits as one batch."""
+        queue, self._queue = self._queue, []
+        while queue:
+            part, queue = queue[: self.size], queue[self.size :]
+            yield from self._run(part)
+
+    def _run(self, part: list[tuple[_Roi, int, _Seen]]) -> Iterator[Finished]:
+        outcome = self._encoded(stack_windows([one.window for _, _, one in part]))
+        if outcome is None:  # out of memory
+            self.size = max(1, len(part) // 2)
+            warn_once(
+                ("halved", self.loaded.model.id, self.size),
+                f"{self.loaded.device} has no memory for {len(part)} windows of "
+                f"{self.loaded.model.id} at once; going on with {self.size}",
+            )
+            for i in range(0, len(part), self.size):
+                yield from self._run(part[i : i + self.size])
+            return
+        if isinstance(outcome, Failure):
+            yield from self._apart(part, outcome.failure())
+            return
+        tokens = outcome.unwrap()
+        for k, (roi, i, one) in enumerate(part):
+            cells = tokens.grid[k]
+            if one.valid.tokens is not None:
+                cells = np.where(one.valid.tokens[0, ..., None], cells, np.float32(np.nan))
+            roi.mosaic.add(i, cells, None if tokens.image is None else tokens.image[k])
+            self.ran += 1
+            yield from _less(roi)
+
+    def _apart(
+        self, part: list[tuple[_Roi, int, _Seen]], error: RsEmbedError
+    ) -> Iterator[Finished]:
+        """What a family refuses in a batch is refused of the windows that it refuses alone."""
+        if len(part) > 1:
+            for one in part:
+                yield from self._run([one])
+            return
+        roi = part[0][0]
+        roi.failed = roi.failed or error
+        self.ran += 1
+        yield from _less(roi)
+
+    def _encoded(self, batch: Windows) -> Outcome[Tokens] | None:
+        """The tokens; None where the device ran out of memory and fewer windows may fit."""
+        model = self.loaded.model
+        try:
+            return Success(encode(self.loaded, prepare(model, batch), model))
+        except RsEmbedError as error:
+            return Failure(error)
+        except (MemoryError, RuntimeError) as error:
+            if len(batch.pixels) > 1 and _out_of_memory(error):
+                return None
+            raise
+
+
+def _less(roi: _Roi) -> Iterator[Finished]:
+    """Count a window of a ROI as done; the ROI itself, if that was the last."""
+    roi.left -= 1
+    if roi.left == 0:
+        yield roi.key, Failure(roi.failed) if roi.failed else Success(roi.mosaic.result())
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Whether an error of numpy or torch says that memory ran out."""
+    named = type(error).__name__ == "OutOfMemoryError"
+    return isinstance(error, MemoryError) or named or "can't allocate memory" in str(error)
+
+
+def batch_size_of(loaded: LoadedModel, given: int | None) -> int:
+    """Windows a batch: what was asked for, else what suits the device."""
+    return given or _BATCH.get(loaded.device.split(":")[0], 8)

@@ -1,0 +1,384 @@
+"""Many places, several models, one loop: fetched ahead, run in full batches, given as they finish.
+
+Three stages overlap: threads fetch a sliding window of plans, the caller's thread runs the models
+and takes the places in their order, and whoever consumes the results writes them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from returns.result import Failure, Success
+
+from rs_embed.core.fetch import FetchPlan, SourceInfo
+from rs_embed.core.model import Model
+from rs_embed.core.patch import Patch, PatchReader, stack_readers
+from rs_embed.core.plan import RoiPlan, plan_roi
+from rs_embed.core.result import Outcome, collect
+from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
+from rs_embed.core.token_grid import TokenGrid
+from rs_embed.embedders.runtime import LoadedModel
+from rs_embed.pipeline.batches import Batcher, batch_size_of
+from rs_embed.pipeline.export_plan import Need, Share, share_fetches, taken
+from rs_embed.pipeline.options import check_plan
+from rs_embed.pipeline.steps import TiledInput, tiled_input
+from rs_embed.pipeline.threads import Workers
+from rs_embed.providers.base import Provider, list_scenes
+
+# Bytes of pixels fetched ahead, and of those kept for places that see the same ones.
+AHEAD_BYTES = 256_000_000
+KEPT_BYTES = 16_000_000
+_PLANNED_AHEAD = 64
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One model of a run, with what is the same at every place.
+
+    ``check`` is asked of each patch before the model sees it, with the plan that it serves.
+    """
+
+    label: str
+    model: Model
+    provider: Provider
+    sources: tuple[SourceInfo, ...]
+    sensor: SensorSpec | None = None
+    temporal: TemporalSpec | None = None
+    check: Callable[[Patch, FetchPlan], Outcome[Patch]] | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run goes.
+
+    ``workers`` bounds the fetches of each source besides its own bound; ``flush_every`` is after
+    how many places every batch is run, full or not (None: at the end).
+    """
+
+    output: OutputSpec
+    input_prep: Any = "native"
+    overlap: int = 0
+    batch_size: int | None = None
+    workers: int | None = None
+    flush_every: int | None = None
+    max_retries: int = 0
+    retry_backoff_s: float = 0.0
+    models: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """One model at one place: the cells, or why there are none, and the pixels that were read.
+
+    ``cells`` is None where only pixels were asked for. ``scenes`` is by fingerprint of the plan.
+    """
+
+    place: int
+    lane: int
+    plan: RoiPlan | None
+    ready: TiledInput | None
+    readers: tuple[PatchReader, ...]
+    cells: Outcome[TokenGrid | None]
+    scenes: Mapping[str, Any] = field(default_factory=dict)
+    started: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass
+class _Place:
+    """A place on its way: its plans by lane, and the fetches that serve them."""
+
+    index: int
+    plans: dict[int, Outcome[RoiPlan]]
+    needs: list[tuple[int, FetchPlan]] = field(default_factory=list)
+    fetches: tuple[Need, ...] = ()
+    shares: tuple[Share, ...] = ()
+    futures: list[Future[Outcome[PatchReader]]] = field(default_factory=list)
+    scenes: list[Future[Mapping[str, Any]]] = field(default_factory=list)
+    started: float = 0.0
+
+
+class Stream:
+    """The loop. Iterate once; ``close`` (or leaving ``with``) drops what has not been fetched.
+
+    Parameters
+    ----------
+    lanes : sequence of Lane
+    load : callable
+        ``load(lane) -> Outcome[LoadedModel]``, called once a lane, before its first window runs.
+    settings : Settings
+    """
+
+    def __init__(
+        self,
+        lanes: Sequence[Lane],
+        load: Callable[[Lane], Outcome[LoadedModel]],
+        settings: Settings,
+    ) -> None:
+        self._lanes, self._load, self._settings = lanes, load, settings
+        self._pools: dict[int, Workers] = {}
+        self._batchers: dict[int, Outcome[Batcher]] = {}
+        self._kept: OrderedDict[tuple[int, str], tuple[Future[Outcome[PatchReader]], int]]
+        self._kept = OrderedDict()
+        self._held = 0
+        self._open: dict[tuple[int, int], Result] = {}
+        self.loaded: dict[int, LoadedModel] = {}
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop what has not begun; fetches in flight are left to end on their own."""
+        for pool in self._pools.values():
+            pool.stop()
+        self._kept.clear()
+
+    def results(self, places: Iterable[tuple[int, SpatialSpec, Sequence[int]]]) -> Iterator[Result]:
+        """One Result a place and lane, as they finish.
+
+        ``places`` gives (index, place, lanes wanted); it is read as far ahead as plans are made.
+        """
+        source = iter(places)
+        planned: deque[_Place] = deque()
+        flying: deque[_Place] = deque()
+        since_flush = 0
+        while True:
+            self._fill(source, planned, flying)
+            if not flying:
+                break
+            yield from self._run(flying.popleft())
+            since_flush += 1
+            if since_flush == self._settings.flush_every:
+                since_flush = 0
+                yield from self._flush()
+        yield from self._flush()
+
+    # Planning and fetching
+
+    def _fill(
+        self,
+        source: Iterator[tuple[int, SpatialSpec, Sequence[int]]],
+        planned: deque[_Place],
+        flying: deque[_Place],
+    ) -> None:
+        """Start fetches until enough are in flight; scenes are asked for a block at a time."""
+        while True:
+            if not planned:
+                planned.extend(self._next_block(source))
+            if not planned or (flying and not self._room(flying, planned[0])):
+                return
+            place = planned.popleft()
+            place.started = time.time()
+            place.futures = [self._fetched(need) for need in place.fetches]
+            flying.append(place)
+
+    def _room(self, flying: deque[_Place], coming: _Place) -> bool:
+        """Whether one more place may be in flight: about 4 x workers plans, in bounded bytes."""
+        held = sum(_bytes(need.plan) for place in (*flying, coming) for need in place.fetches)
+        fetches = sum(len(place.fetches) for place in flying)
+        workers = sum(self._workers(lane.provider) for lane in _distinct(self._lanes))
+        return fetches < 4 * workers and held <= AHEAD_BYTES
+
+    def _next_block(self, source: Iterator[tuple[int, SpatialSpec, Sequence[int]]]) -> list[_Place]:
+        block = []
+        for index, spatial, lanes in source:
+            block.append(self._plan(index, spatial, lanes))
+            if len(block) == _PLANNED_AHEAD:
+                break
+        self._ask_scenes(block)
+        return block
+
+    def _plan(self, index: int, spatial: SpatialSpec, lanes: Sequence[int]) -> _Place:
+        plans = {one: plan_lane(self._lanes[one], spatial, self._settings) for one in lanes}
+        place = _Place(index, plans)
+        for one, outcome in plans.items():
+            if isinstance(outcome, Success):
+                place.needs += [(one, fetch) for fetch in outcome.unwrap().fetch_plans]
+        if len(place.needs) == 1:
+            one, only = place.needs[0]
+            place.fetches = (Need(id(self._lanes[one].provider), only),)
+            shared = tuple(range(len(only.intervals)))
+            place.shares = (Share(0, shared, tuple(range(len(only.bands)))),)
+            return place
+        asked = [Need(id(self._lanes[one].provider), fetch) for one, fetch in place.needs]
+        shared_out = share_fetches(asked)
+        if isinstance(shared_out, Failure):
+            place.plans = dict.fromkeys(lanes, shared_out)
+            place.needs = []
+            return place
+        place.fetches, place.shares = shared_out.unwrap()
+        return place
+
+    def _workers(self, provider: Provider) -> int:
+        own = max(1, provider.workers)
+        return min(own, self._settings.workers or own)
+
+    def _pool(self, provider: Provider) -> Workers:
+        key = id(provider)
+        if key not in self._pools:
+            self._pools[key] = Workers(self._workers(provider), "fetch")
+        return self._pools[key]
+
+    def _provider(self, key: int) -> Provider:
+        return next(lane.provider for lane in self._lanes if id(lane.provider) == key)
+
+    def _fetched(self, need: Need) -> Future[Outcome[PatchReader]]:
+        """The fetch of a plan: one that is in flight or still at hand, else a new one."""
+        key = (need.source, need.plan.fingerprint)
+        if key not in self._kept:
+            provider = self._provider(need.source)
+            pool = self._pool(provider)
+            future = pool.submit(
+                lambda: retrying(
+                    lambda: provider.open(need.plan),
+                    self._settings.max_retries,
+                    self._settings.retry_backoff_s,
+                    pool.stopped.wait,
+                )
+            )
+            self._kept[key] = future, _bytes(need.plan)
+            self._held += _bytes(need.plan)
+            self._forget_oldest()
+        self._kept.move_to_end(key)
+        return self._kept[key][0]
+
+    def _forget_oldest(self) -> None:
+        """Let go of the oldest patches at hand; places in flight hold their own."""
+        while self._held > KEPT_BYTES and len(self._kept) > 1:
+            _, (_, size) = self._kept.popitem(last=False)
+            self._held -= size
+
+    def _ask_scenes(self, block: Sequence[_Place]) -> None:
+        """Ask each source that lists scenes for those of a block, before its pixels."""
+        by_source: dict[int, dict[str, FetchPlan]] = {}
+        for place in block:
+            for one, fetch in place.needs:
+                provider = self._lanes[one].provider
+                by_source.setdefault(id(provider), {})[fetch.fingerprint] = fetch
+        for key, plans in by_source.items():
+            provider = self._provider(key)
+            asked = self._pool(provider).submit(lambda p=provider, f=plans: _scenes(p, f))  # type: ignore[misc]
+            for place in block:
+                place.scenes.append(asked)
+
+    # Running
+
+    def _run(self, place: _Place) -> Iterator[Result]:
+        opened = [future.result() for future in place.futures]
+        place.futures = []
+        for lane, outcome in place.plans.items():
+            if isinstance(outcome, Failure):
+                yield Result(place.index, lane, None, None, (), outcome, {}, place.started, 0.0)
+                continue
+            planned = outcome.unwrap()
+            found = self._own(place, lane, opened)
+            if isinstance(found, Failure):
+                yield Result(place.index, lane, planned, None, (), found, {}, place.started, 0.0)
+                continue
+            yield from self._encode(place, lane, planned, found.unwrap())
+
+    def _own(
+        self, place: _Place, lane: int, opened: Sequence[Outcome[PatchReader]]
+    ) -> Outcome[tuple[PatchReader, ...]]:
+        """The pixels of one lane's own plans, out of those that were fetched."""
+        check = self._lanes[lane].check
+
+        def one(fetch: FetchPlan, share: Share) -> Outcome[PatchReader]:
+            part = opened[share.index].map(lambda reader: taken(reader, fetch, share))
+            if check is None:
+                return part
+            return part.bind(lambda reader: check(reader.patch(), fetch)).map(Patch.reader)
+
+        return collect(
+            one(fetch, share)
+            for (owner, fetch), share in zip(place.needs, place.shares, strict=True)
+            if owner == lane
+        )
+
+    def _encode(
+        self, place: _Place, lane: int, planned: RoiPlan, readers: tuple[PatchReader, ...]
+    ) -> Iterator[Result]:
+        scenes = {key: told for asked in place.scenes for key, told in asked.result().items()}
+        told = {f.fingerprint: scenes.get(f.fingerprint) for f in planned.fetch_plans}
+        opened = Result(
+            place.index, lane, planned, None, readers, Success(None), told, place.started
+        )
+        if not self._settings.models:
+            yield replace(opened, seconds=time.time() - place.started)
+            return
+        ready = tiled_input(planned, stack_readers(readers))
+        batcher = self._batcher(lane)
+        both = ready.bind(lambda one: batcher.map(lambda run: (one, run)))
+        if isinstance(both, Failure):
+            yield replace(opened, cells=both)
+            return
+        tiled, run = both.unwrap()
+        self._open[place.index, lane] = replace(opened, ready=tiled)
+        for key, cells in run.add((place.index, lane), tiled):
+            yield self._finished(key, cells)
+
+    def _finished(self, key: tuple[int, int], cells: Outcome[TokenGrid]) -> Result:
+        opened = self._open.pop(key)
+        return replace(opened, cells=cells, seconds=time.time() - opened.started)
+
+    def _flush(self) -> Iterator[Result]:
+        for outcome in self._batchers.values():
+            if isinstance(outcome, Success):
+                for key, cells in outcome.unwrap().flush():
+                    yield self._finished(key, cells)
+
+    def _batcher(self, lane: int) -> Outcome[Batcher]:
+        if lane not in self._batchers:
+            loaded = self._load(self._lanes[lane])
+            if isinstance(loaded, Success):
+                self.loaded[lane] = loaded.unwrap()
+            size = self._settings.batch_size
+            self._batchers[lane] = loaded.map(lambda one: Batcher(one, batch_size_of(one, size)))
+        return self._batchers[lane]
+
+
+def plan_lane(lane: Lane, spatial: SpatialSpec, settings: Settings) -> Outcome[RoiPlan]:
+    """Which pixels one model needs at one place; asks no source."""
+    return plan_roi(
+        lane.model, spatial, lane.temporal, lane.sources, sensor=lane.sensor,
+        input_prep=settings.input_prep, overlap=settings.overlap,
+    ).bind(lambda planned: check_plan(planned, settings.output))  # fmt: skip
+
+
+def retrying(
+    call: Callable[[], Outcome[Any]],
+    retries: int,
+    backoff_s: float,
+    wait: Callable[[float], bool],
+) -> Outcome[Any]:
+    """The outcome of a call, called again while it fails for now; ``wait`` is True once stopped."""
+    outcome = call()
+    for _ in range(retries):
+        if isinstance(outcome, Success) or not outcome.failure().transient:
+            return outcome
+        if wait(backoff_s):
+            return outcome
+        outcome = call()
+    return outcome
+
+
+def _scenes(provider: Provider, plans: Mapping[str, FetchPlan]) -> Mapping[str, Any]:
+    return dict(zip(plans, list_scenes(provider, list(plans.values())), strict=True))
+
+
+def _distinct(lanes: Sequence[Lane]) -> list[Lane]:
+    return list({id(lane.provider): lane for lane in lanes}.values())
+
+
+def _bytes(plan: FetchPlan) -> int:
+    """Bytes of the pixels of a plan, float32."""
+    height, width = plan.grid.shape
+    return 4 * len(plan.bands) * max(1, len(plan.intervals)) * height * width
