@@ -36,13 +36,17 @@ from rs_embed.core.grid import Grid
 from rs_embed.core.model import Cadence, InputSpec
 from rs_embed.core.patch import Patch, PatchReader
 from rs_embed.embedders.catalog import find_model
-from rs_embed.pipeline import plan
+from rs_embed.embedders.runtime import load
+from rs_embed.pipeline import encode_input, open_input, plan
 from rs_embed.pipeline.inspect import CheckedProvider
 from rs_embed.providers import base
+from rs_embed.providers.array import ArrayProvider
 from rs_embed.providers.base import Provider
 from rs_embed.providers.local import local_provider
 from rs_embed.providers.memory import MemoryProvider
 from rs_embed.providers.validated import ValidatedProvider
+from rs_embed.raster import read_xarray
+from rs_embed.raster.raster import Raster
 from tests.places import PROVIDER, SUMMER, TOY, at, model_of, registered, roi_of
 from tests.toys import BANDS, toy
 
@@ -138,6 +142,37 @@ def test_a_lazy_region_is_a_source_and_an_array():
     lazy = open_roi(place, SUMMER, "toy", backend="memory")
     found = lazy.rsembed.embed("toy", temporal=SUMMER)
     np.testing.assert_array_equal(found.values, direct.data.values)
+
+
+@pytest.mark.parametrize("overlap", [0, 2])
+def test_an_array_is_a_source_to_the_steps(overlap):
+    """Planned as a place is, an array's own source gives what the accessor gives."""
+    place = at(side_px=100)
+    array = pixels_of(place)
+    source = ArrayProvider(read_xarray(array).unwrap(), ((0,),))
+    planned = plan(model_of(), place, None, source, overlap=overlap).unwrap()
+    loaded = load(planned.model).unwrap()
+    cells = open_input(planned, source).bind(lambda tiled: encode_input(loaded, tiled)).unwrap()
+    wanted = array.rsembed.embed("toy", overlap=overlap)
+    np.testing.assert_array_equal(cells.cells.transpose(2, 0, 1), wanted.values)
+
+
+def test_rows_are_read_once_however_windows_overlap(monkeypatch):
+    place = at(side_px=96)
+    source = ArrayProvider(read_xarray(pixels_of(place)).unwrap(), ((0,),))
+    planned = plan(model_of(), place, None, source, overlap=4).unwrap()
+    read = []
+    monkeypatch.setattr(
+        Raster, "read",
+        lambda self, grid, of=Raster.read: read.append(grid.shape) or of(self, grid),
+    )  # fmt: skip
+    loaded = load(planned.model).unwrap()
+    kept = open_input(planned, source).bind(lambda tiled: encode_input(loaded, tiled)).unwrap()
+    assert sum(height * width for height, width in read) == 96 * 96
+    monkeypatch.setattr("rs_embed.providers.array._ROW_VALUES", 0)
+    plain = open_input(planned, source).bind(lambda tiled: encode_input(loaded, tiled)).unwrap()
+    assert sum(height * width for height, width in read) > 3 * 96 * 96
+    np.testing.assert_array_equal(kept.cells, plain.cells)
 
 
 class Windowed(MemoryProvider):

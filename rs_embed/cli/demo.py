@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import xarray
     from matplotlib.axes import Axes
 
+    from rs_embed.pipeline.options import Progress
+
 CLASSES = 4
 MODEL = ModelChoice("mosaiks", options={"token_px": 4})
 """Cells of 40 m: small enough that the drainage lines of the scene have cells of their own."""
@@ -29,7 +31,7 @@ def run_demo(
     out: str | Path,
     *,
     pictures: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[Path, str]]:
     """Write the demo's files one by one, and say what each is.
 

@@ -17,7 +17,7 @@ from rs_embed.embedders.catalog import find_model, find_spec
 
 if TYPE_CHECKING:
     from rs_embed.pipeline.array_report import ArrayReport
-    from rs_embed.pipeline.options import ArrayOptions, EmbedOptions
+    from rs_embed.pipeline.options import ArrayOptions, EmbedOptions, Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def _raster(
     choice: ModelChoice,
     device: str,
     batch_size: int | None,
-    report: console.Report | None,
+    report: Progress | None,
 ) -> tuple[int, ...]:
     from rs_embed.export.files import save
     from rs_embed.pipeline.arrays import check_array, embed_array
@@ -220,7 +220,7 @@ def _place(
     choice: ModelChoice,
     device: str,
     batch_size: int | None,
-    report: console.Report | None,
+    report: Progress | None,
 ) -> Embedding:
     from rs_embed.api import get_embedding
 
@@ -243,7 +243,7 @@ def _options(
     request: CliArgs,
     device: str = "auto",
     batch_size: int | None = None,
-    report: console.Report | None = None,
+    report: Progress | None = None,
 ) -> tuple[EmbedOptions, ArrayOptions]:
     """The request as ``embed_array`` and ``check_array`` take it."""
     from rs_embed.pipeline.options import ArrayOptions, EmbedOptions
