@@ -26,6 +26,7 @@ from rs_embed import (
     get_embedding,
     sample_scene,
 )
+from rs_embed.core.crs import project
 from rs_embed.core.grid import Grid
 from rs_embed.core.model import InputSpec
 from rs_embed.core.plan import FetchPlan
@@ -137,6 +138,22 @@ class TestPixels:
         by_hand = values.reshape(2, 4, 3, 5, 3).mean(axis=(2, 4))
         np.testing.assert_allclose(patch.data[0], by_hand, rtol=1e-6)
         assert patch.meta["area_averaged"] == 3
+
+    def test_pixels_that_are_not_the_sources_own_are_told(self):
+        def told(transform, crs="EPSG:32719", shape=(20, 20)):
+            return fetch(sample_provider(), grid=Grid(crs, transform, shape)).meta
+
+        assert "resampled" not in told(rasterio.Affine(10, 0, 600100, 0, -10, 4699920))
+        assert "resampled" not in told(rasterio.Affine(20, 0, 600110, 0, -20, 4699920))
+        half = told(rasterio.Affine(10, 0, 600104, 0, -10, 4699924))
+        assert half["resampled"] == "nearest, 10 m to 10 m"
+        other = told(rasterio.Affine(15, 0, 600100, 0, -15, 4699920))
+        assert other["resampled"] == "nearest, 10 m to 15 m"
+        zone = Grid("EPSG:32719", SCENE_CORNER, (200, 300)).centre_lonlat()
+        x, y = project(*zone, "EPSG:4326", "EPSG:32720")
+        warped = told(rasterio.Affine(10, 0, float(x), 0, -10, float(y)), "EPSG:32720")
+        assert warped["warped_from"] == "EPSG:32719"
+        assert warped["resampled"].startswith("nearest, 10")
 
     def test_what_lies_beyond_the_array_is_missing(self):
         edge = Grid("EPSG:32719", rasterio.Affine(10, 0, 599900, 0, -10, 4700120), (20, 20))

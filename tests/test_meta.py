@@ -332,7 +332,8 @@ def test_a_field_of_the_input_says_what_happened(field, how, says):
 
 def test_an_array_and_a_source_that_reads_it_say_the_same_of_the_input():
     """The same notes in the same place, whichever door the pixels came through."""
-    for da in (array(128, south_up=True), _of_corners(), _stale(), array(128, 5.0)):
+    alike = (array(128, south_up=True), _of_corners(), _stale(), array(128, 5.0), array(step=9.0))
+    for da in alike:
         by_array = embedded(da)
         by_source = of(backend="local", source=da, temporal=None, spatial=inside(da))
         assert by_source["input"] == by_array["input"]
