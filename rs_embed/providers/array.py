@@ -24,8 +24,8 @@ from rs_embed.core.values import ValueLook
 from rs_embed.providers.source import Provider
 from rs_embed.raster.raster import Raster
 
-# Values of the raster read at once to make a window: 16 MB of float32.
-_STRIP_VALUES = 4_000_000
+# Values of the raster read at once to make a window: 8 MB of float32.
+_STRIP_VALUES = 2_000_000
 # Values of rows that are kept while windows walk over them: 32 MB.
 _ROW_VALUES = 8_000_000
 

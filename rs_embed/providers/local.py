@@ -15,14 +15,14 @@ from rs_embed.core.fetch import FetchPlan, SourceInfo
 from rs_embed.core.grid import Grid
 from rs_embed.core.model import InputSpec
 from rs_embed.core.patch import Interval, Patch, PatchReader
-from rs_embed.core.resample import offset_in
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import SensorSpec
 from rs_embed.core.units import check_convertible
 from rs_embed.providers.array import raster_reader
 from rs_embed.providers.files import open_path, open_source
 from rs_embed.providers.source import Provider
-from rs_embed.raster.raster import Raster, pixel_size_m
+from rs_embed.raster.raster import Raster
+from rs_embed.raster.working import resampling_notes
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -190,19 +190,7 @@ def open_plan(raster: Raster, plan: FetchPlan) -> Outcome[PatchReader]:
                 f"(end excluded); it has {len(raster.intervals)} from {first} to {last}"
             )
         )
-    return Success(raster_reader(raster, plan, groups, _resampling(raster, plan.grid)))
-
-
-def _resampling(raster: Raster, target: Grid) -> dict[str, Any]:
-    """What is told where the pixels of a plan are not the raster's own, or whole blocks of them."""
-    fine = target.refine(raster.factor(target))
-    if offset_in(raster.grid, fine) is not None:
-        return {}
-    step, scale = raster.grid.resolution[0], target.resolution[0]
-    if raster.grid.crs == target.crs:
-        return {"resampled": f"nearest, {step:g} m to {scale:g} m"}
-    ground = f"nearest, {pixel_size_m(raster.grid):.4g} m to {scale:g} m"
-    return {"warped_from": raster.grid.crs, "resampled": ground}
+    return Success(raster_reader(raster, plan, groups, resampling_notes(raster, plan.grid)))
 
 
 def _groups(have: Sequence[Interval], intervals: Sequence[Interval]) -> list[list[int]]:

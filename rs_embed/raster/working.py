@@ -13,7 +13,7 @@ from rs_embed.core import crs as projections
 from rs_embed.core.area import averaged_pixels
 from rs_embed.core.errors import SpecError
 from rs_embed.core.grid import MAX_PIXELS, Grid, northing_base
-from rs_embed.core.resample import whole_factor
+from rs_embed.core.resample import offset_in, whole_factor
 from rs_embed.core.result import Outcome
 from rs_embed.raster.raster import Raster, pixel_size_m
 
@@ -79,7 +79,7 @@ def _on_own_corner(raster: Raster, scale_m: float) -> tuple[Grid, dict[str, Any]
     cols = _cells(grid.width * dx / scale_m)
     t = grid.transform
     target = Grid(grid.crs, Affine(scale_m, 0, t.c, 0, -scale_m, t.f), (rows, cols))
-    notes = {"resampled": f"{_way(raster, target)}, {_metres(dx, dy)} to {scale_m:g} m"}
+    notes = resampling_notes(raster, target)
     return target, {**notes, **_averaged(raster, target), **_far(raster, scale_m)}
 
 
@@ -94,11 +94,7 @@ def _warped(raster: Raster, scale_m: float) -> Outcome[tuple[Grid, dict[str, Any
 
     def covered(name: str) -> tuple[Grid, dict[str, Any]]:
         target = _covering(*projections.project(span, lat, "EPSG:4326", name), name, scale_m)
-        notes = {
-            "warped_from": raster.grid.crs,
-            "resampled": f"{_way(raster, target)}, {pixel_size_m(raster.grid):.4g} m to "
-            f"{scale_m:g} m",
-        }
+        notes = resampling_notes(raster, target)
         return target, {**notes, **_averaged(raster, target), **_far(raster, scale_m)}
 
     return zone.map(covered).bind(lambda made: _bounded(raster, *made))
@@ -138,6 +134,23 @@ def _edges(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
 def _cells(exact: float) -> int:
     """Cells whose centre lies inside a length of so many cells; at least one."""
     return max(1, math.ceil(exact - 0.5 - 1e-9))
+
+
+def resampling_notes(raster: Raster, target: Grid) -> dict[str, Any]:
+    """What is told of pixels on a lattice that is not the raster's: ``resampled``, and where the
+    CRS is another ``warped_from``. Nothing of the raster's own pixels or whole blocks of them.
+    """
+    scale = target.resolution[0]
+    if raster.grid.crs != target.crs:
+        size = f"{pixel_size_m(raster.grid):.4g} m"
+        way = f"{_way(raster, target)}, {size} to {scale:g} m"
+        return {"warped_from": raster.grid.crs, "resampled": way}
+    factors = [round(factor) for factor in raster.coarser_by(target)]
+    blocks = factors[0] == factors[1]
+    if blocks and offset_in(raster.grid, target.refine(factors[0])) is not None:
+        return {}
+    size = _metres(*raster.grid.resolution)
+    return {"resampled": f"{_way(raster, target)}, {size} to {scale:g} m"}
 
 
 def _way(raster: Raster, target: Grid) -> str:
