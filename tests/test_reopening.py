@@ -9,7 +9,9 @@ import pytest
 import rioxarray
 import xarray as xr
 
-from rs_embed import OutputSpec, ProviderError, SpecError, open_embedding, sample_scene
+from rs_embed import (
+    OutputSpec, PointBuffer, ProviderError, SpecError, open_embedding, open_roi, sample_scene,
+)  # fmt: skip
 from tests.scenes import scene
 
 PLACE = (-67.65, -47.85)
@@ -167,3 +169,25 @@ def test_what_is_no_file(tmp_path):
         open_embedding(tmp_path / "folder")
     with pytest.raises(SpecError, match="is no embedding"):
         open_embedding(tmp_path / "e.csv")
+
+
+def test_a_region_written_by_rioxarray_keeps_the_names_of_its_bands(tmp_path):
+    import rasterio
+
+    place = PointBuffer(-67.645, -47.852, buffer_m=160)
+    pixels = open_roi(place, None, "mosaiks", backend="sample")
+    pixels.rio.to_raster(tmp_path / "roi.tif")
+    with rasterio.open(tmp_path / "roi.tif") as source:
+        assert source.descriptions == tuple(pixels["band"].values.tolist())
+
+
+def test_an_embedding_knows_the_file_of_its_pixels(tmp_path):
+    path = tmp_path / "scene.tif"
+    scene(16, 16).rio.to_raster(path)
+    before = path.read_bytes()
+    with rioxarray.open_rasterio(path) as pixels:
+        bands = scene(16, 16)["band"].values.tolist()
+        found = pixels.rsembed.embed("mosaiks", bands=bands, units="reflectance_x10000")
+    with pytest.raises(SpecError, match="is the input"):
+        found.rsembed.save(path, overwrite=True)
+    assert path.read_bytes() == before

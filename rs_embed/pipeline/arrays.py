@@ -34,6 +34,7 @@ from rs_embed.raster import read_xarray
 from rs_embed.raster.dims import identify_dims
 from rs_embed.raster.embedding_array import cells_grid
 from rs_embed.raster.georeference import georeference
+from rs_embed.raster.sources import note_sources
 from rs_embed.raster.naming import Units, band_names
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def embed_array(
             for plan in plan_array(validate_array(obj, found, options, array))
             for loaded in load(found, options.device)
             for done in _embed_plan(plan, loaded, options)
-        )
+        ).map(lambda done: note_sources(done, obj))
 
     if not isinstance(model, list | tuple):
         return find_model(model).bind(one)

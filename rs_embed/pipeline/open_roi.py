@@ -249,6 +249,7 @@ def _attrs(provider: Provider, roi: Roi) -> dict[str, Any]:
     collections = dict.fromkeys(plan.collection for plan in roi.fetch_plans)
     units = {unit for plan in roi.fetch_plans for unit in plan.units}
     attrs: dict[str, Any] = {
+        "long_name": roi.names,  # which rio.to_raster writes as the names of the bands
         "source": provider.name,
         "collection": ", ".join(collections),
         "intervals": ", ".join(f"{start}/{end}" for start, end in roi.intervals),

@@ -19,3 +19,11 @@ def sources_of(obj: xr.DataArray | xr.Dataset) -> tuple[str, ...]:
     found = [store["source"] for store in stores if isinstance(store.get("source"), str)]
     ours = [path for store in stores for path in store.get(SOURCES, ())]
     return tuple(dict.fromkeys([*found, *ours]))
+
+
+def note_sources(embedding: xr.DataArray, pixels: xr.DataArray | xr.Dataset) -> xr.DataArray:
+    """The embedding, with the files that its pixels were read from in its encoding alone."""
+    paths = sources_of(pixels)
+    if paths:
+        embedding.encoding[SOURCES] = paths
+    return embedding
