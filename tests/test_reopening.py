@@ -10,7 +10,13 @@ import rioxarray
 import xarray as xr
 
 from rs_embed import (
-    OutputSpec, PointBuffer, ProviderError, SpecError, open_embedding, open_roi, sample_scene,
+    OutputSpec,
+    PointBuffer,
+    ProviderError,
+    SpecError,
+    open_embedding,
+    open_roi,
+    sample_scene,
 )  # fmt: skip
 from tests.scenes import scene
 

@@ -34,8 +34,8 @@ from rs_embed.raster import read_xarray
 from rs_embed.raster.dims import identify_dims
 from rs_embed.raster.embedding_array import cells_grid
 from rs_embed.raster.georeference import georeference
-from rs_embed.raster.sources import note_sources
 from rs_embed.raster.naming import Units, band_names
+from rs_embed.raster.sources import note_sources
 
 if TYPE_CHECKING:
     import xarray as xr
