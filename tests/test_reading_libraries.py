@@ -17,9 +17,11 @@ import rioxarray
 import stackstac
 import xarray as xr
 from affine import Affine
+from rasterio.enums import ColorInterp
 
 from rs_embed.core.grid import Grid
 from rs_embed.core.result import unwrap_or_raise
+from rs_embed.providers.files import open_source
 from rs_embed.raster import read_xarray
 from rs_embed.raster.raster import Raster
 
@@ -325,3 +327,89 @@ class TestXee:
         ) as ds:  # fmt: skip
             error = read_xarray(ds).failure()
         assert "units='reflectance'" in str(error)
+
+
+def masked_file(path, kind: str):
+    """A file of whose 8 rows the first 4 are marked as missing; how is ``kind``."""
+    values = np.arange(1, 129, dtype="uint16").reshape(2, 8, 8)
+    valid = np.full((8, 8), 255, "uint8")
+    valid[:4] = 0
+    keys = {
+        "driver": "GTiff", "height": 8, "width": 8, "count": 2, "dtype": "uint16",
+        "crs": "EPSG:32719", "transform": Affine(10, 0, 600000, 0, -10, 4700020),
+    }  # fmt: skip
+    if kind == "nodata":
+        values[:, :4] = 0
+        keys["nodata"] = 0
+    names = ["B2", "B4"]
+    if kind == "alpha":
+        values = np.concatenate([values, valid[None].astype("uint16") * 257])
+        keys["count"] = 3
+        names.append("")
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=kind == "internal"),
+        rasterio.open(path, "w", **keys) as file,
+    ):
+        if kind == "alpha":
+            file.colorinterp = [ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha]
+        file.write(values)
+        file.descriptions = names
+        if kind in ("internal", "external"):
+            file.write_mask(valid)
+    if kind == "by band":
+        return _vrt_by_band(path)
+    return path
+
+
+def _vrt_by_band(path):
+    """A VRT over a file whose bands have a nodata value of their own each."""
+    with rasterio.open(path) as file:
+        place = ", ".join(f"{v:g}" for v in file.transform.to_gdal())
+        wkt = file.crs.to_wkt().replace('"', "&quot;")
+    bands = "".join(
+        f'<VRTRasterBand dataType="UInt16" band="{i}"><Description>{name}</Description>'
+        f"<NoDataValue>{nodata}</NoDataValue><SimpleSource>"
+        f"<SourceFilename>{path}</SourceFilename><SourceBand>{i}</SourceBand>"
+        "</SimpleSource></VRTRasterBand>"
+        for i, name, nodata in ((1, "B2", 5), (2, "B4", 70))
+    )
+    vrt = path.with_suffix(".vrt")
+    vrt.write_text(
+        f'<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>{wkt}</SRS>'
+        f"<GeoTransform>{place}</GeoTransform>{bands}</VRTDataset>"
+    )
+    return vrt
+
+
+class TestMasksOfFiles:
+    @pytest.mark.parametrize("kind", ["nodata", "internal", "external", "alpha"])
+    def test_what_a_file_marks_is_missing(self, tmp_path, kind):
+        path = masked_file(tmp_path / "scene.tif", kind)
+        raster = unwrap_or_raise(unwrap_or_raise(open_source(path)).read("reflectance_x10000"))
+        assert raster.bands == ("B2", "B4")
+        found = raster.load(0, 0, 8, 8)[0]
+        assert np.isnan(found[:, :4]).all()
+        assert np.array_equal(found[:, 4:], np.arange(1, 129).reshape(2, 8, 8)[:, 4:])
+
+    def test_a_nodata_value_of_each_band(self, tmp_path):
+        path = masked_file(tmp_path / "scene.tif", "by band")
+        raster = unwrap_or_raise(unwrap_or_raise(open_source(path)).read("reflectance_x10000"))
+        found = raster.load(0, 0, 8, 8)[0]
+        assert np.argwhere(np.isnan(found)).tolist() == [[0, 0, 4], [1, 0, 5]]
+
+    @pytest.mark.parametrize("kind", ["internal", "external", "alpha", "by band"])
+    def test_an_array_whose_mask_was_not_read_is_refused(self, tmp_path, kind):
+        path = masked_file(tmp_path / "scene.tif", kind)
+        bare = rioxarray.open_rasterio(path)
+        outcome = read_xarray(bare.isel(x=slice(0, 4)), units="reflectance_x10000")
+        assert "masked=True" in str(outcome.failure())
+        if kind != "alpha":
+            masked = rioxarray.open_rasterio(path, masked=True)
+            whole = unwrap_or_raise(read_xarray(masked, units="reflectance_x10000"))
+            assert np.isnan(whole.load(0, 0, 8, 8)).any()
+
+    def test_a_file_with_a_nodata_value_needs_no_mask(self, tmp_path):
+        path = masked_file(tmp_path / "scene.tif", "nodata")
+        bare = rioxarray.open_rasterio(path)
+        found = unwrap_or_raise(read_xarray(bare, units="reflectance_x10000"))
+        assert np.isnan(found.load(0, 0, 8, 8)[0, :, :4]).all()

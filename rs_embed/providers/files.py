@@ -22,6 +22,7 @@ from rs_embed.core.resample import offset_in
 from rs_embed.core.result import Outcome, caused, collect
 from rs_embed.core.units import check_units
 from rs_embed.raster import read_xarray
+from rs_embed.raster.file_masks import file_masks
 from rs_embed.raster.raster import Load, Raster, content_of
 
 _NETCDF = {".nc", ".nc4", ".cdf", ".h5", ".hdf5"}
@@ -152,7 +153,29 @@ def _open_lazily(path: Path) -> Any:
         return xr.open_dataset(path, decode_coords="all")
     import rioxarray
 
-    return rioxarray.open_rasterio(path)
+    masks = file_masks(path)
+    opened = rioxarray.open_rasterio(path, masked=masks.masked)
+    if isinstance(opened, list):
+        for one in opened:
+            one.close()
+        raise ValueError(
+            f"it holds {len(opened)} datasets of different grids; open the one that you mean "
+            "yourself (rasterio.open(path).subdatasets lists them) and pass that array as source="
+        )
+    if not masks.alpha or not isinstance(opened, xr.DataArray):
+        return opened
+    return _without(opened, masks.alpha)
+
+
+def _without(opened: xr.DataArray, bands: tuple[int, ...]) -> xr.DataArray:
+    """The array without some of its bands, and without their names."""
+    kept = [i for i in range(opened.sizes["band"]) if i not in bands]
+    left = opened.isel(band=kept)
+    names = opened.attrs.get("long_name")
+    if isinstance(names, tuple) and len(names) == opened.sizes["band"]:
+        left.attrs["long_name"] = tuple(names[i] for i in kept)
+    left.set_close(opened.close)
+    return left
 
 
 def _of_file(error: RsEmbedError, path: Path) -> RsEmbedError:

@@ -12,6 +12,7 @@ from rs_embed.core.errors import SpecError
 from rs_embed.core.patch import Interval
 from rs_embed.core.result import Outcome
 from rs_embed.raster.dims import DimRoles, identify_dims
+from rs_embed.raster.file_masks import check_masks_read
 from rs_embed.raster.georeference import Georeference, georeference
 from rs_embed.raster.naming import BandUnits, Units, band_names, band_units
 from rs_embed.raster.raster import Raster, content_of
@@ -60,6 +61,7 @@ def read_xarray(
     return Result.do(
         raster
         for layout in identify_dims(obj)
+        for _ in check_masks_read(layout)
         for placed in georeference(layout, crs)
         for names in band_names(layout, bands)
         for declared in band_units(layout, names, units)
