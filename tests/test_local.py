@@ -25,6 +25,7 @@ from rs_embed import (
     SpecError,
     TemporalSpec,
     get_embedding,
+    open_roi,
     sample_scene,
 )
 from rs_embed.core.crs import project
@@ -428,3 +429,31 @@ def test_a_year_is_one_frame_of_the_series():
         temporal=TemporalSpec.year(2022),
     )  # fmt: skip
     assert found.meta["input"]["dates"] == [days[:4]]
+
+
+@pytest.mark.parametrize("chunks", [None, {"x": 16, "y": 16}])
+def test_a_lazy_region_past_the_edge_is_missing_there(chunks):
+    lon, lat = project(600_000.0, 4_699_020.0, "EPSG:32719", "EPSG:4326")
+    place = PointBuffer(float(lon), float(lat), 320)
+    array = open_roi(
+        place,
+        None,
+        SensorSpec("sample", ("B2", "B4"), units="reflectance_x10000"),
+        chunks=chunks,
+        backend="sample",
+    )
+    values = array.values
+    assert values.shape == (2, 64, 64)
+    assert np.isnan(values[:, :, :32]).all()
+    assert np.isfinite(values[:, :, 32:]).all()
+
+
+def test_a_lazy_region_wholly_outside_is_refused():
+    array = open_roi(
+        PointBuffer(3.0, 45.0, 320),
+        None,
+        SensorSpec("sample", ("B2",), units="reflectance_x10000"),
+        backend="sample",
+    )
+    with pytest.raises(ProviderError, match="lies outside the source"):
+        array.load()

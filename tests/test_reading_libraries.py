@@ -17,7 +17,6 @@ import rioxarray
 import stackstac
 import xarray as xr
 from affine import Affine
-from rasterio.enums import ColorInterp
 
 from rs_embed.core.grid import Grid
 from rs_embed.core.result import unwrap_or_raise
@@ -342,16 +341,14 @@ def masked_file(path, kind: str):
         values[:, :4] = 0
         keys["nodata"] = 0
     names = ["B2", "B4"]
-    if kind == "alpha":
-        values = np.concatenate([values, valid[None].astype("uint16") * 257])
-        keys["count"] = 3
-        names.append("")
+    if kind == "alpha":  # the last of four bands, as beside three colours
+        values = np.concatenate([values, values[:1], valid[None].astype("uint16") * 257])
+        keys |= {"count": 4, "photometric": "RGB", "alpha": "YES"}
+        names += ["B3", ""]
     with (
         rasterio.Env(GDAL_TIFF_INTERNAL_MASK=kind == "internal"),
         rasterio.open(path, "w", **keys) as file,
     ):
-        if kind == "alpha":
-            file.colorinterp = [ColorInterp.gray, ColorInterp.undefined, ColorInterp.alpha]
         file.write(values)
         file.descriptions = names
         if kind in ("internal", "external"):
@@ -386,10 +383,10 @@ class TestMasksOfFiles:
     def test_what_a_file_marks_is_missing(self, tmp_path, kind):
         path = masked_file(tmp_path / "scene.tif", kind)
         raster = unwrap_or_raise(unwrap_or_raise(open_source(path)).read("reflectance_x10000"))
-        assert raster.bands == ("B2", "B4")
+        assert raster.bands == ("B2", "B4", "B3")[: 3 if kind == "alpha" else 2]
         found = raster.load(0, 0, 8, 8)[0]
         assert np.isnan(found[:, :4]).all()
-        assert np.array_equal(found[:, 4:], np.arange(1, 129).reshape(2, 8, 8)[:, 4:])
+        assert np.array_equal(found[:2, 4:], np.arange(1, 129).reshape(2, 8, 8)[:, 4:])
 
     def test_a_nodata_value_of_each_band(self, tmp_path):
         path = masked_file(tmp_path / "scene.tif", "by band")

@@ -87,6 +87,16 @@ class LocalProvider(Provider):
         """As `fetch`; of the raster only what a window needs is read."""
         return self._raster(plan.sensor.units).bind(lambda raster: open_plan(raster, plan))
 
+    def read(self, plan: FetchPlan) -> Outcome[Patch]:
+        """`fetch` of a part of a region: beyond the raster's edge its pixels are missing."""
+        return self._raster(plan.sensor.units).bind(
+            lambda raster: open_part(raster, plan).map(PatchReader.patch)
+        )
+
+    def explain_empty(self, plan: FetchPlan) -> Outcome[None]:
+        """Failure(ProviderError) where the whole region lies outside of the raster."""
+        return self._raster(plan.sensor.units).bind(lambda raster: check_place(raster, plan))
+
     def _raster(self, units: str | None) -> Outcome[Raster]:
         if units not in self._rasters:
             self._rasters[units] = self._read(units).map(
@@ -179,8 +189,18 @@ def sample_scene() -> xr.DataArray:
 
 def open_plan(raster: Raster, plan: FetchPlan) -> Outcome[PatchReader]:
     """A plan's pixels in a raster. Fails with ProviderError outside of its ground or dates."""
-    if not _overlap(raster.grid, plan.grid):
-        return Failure(_outside(raster.grid, plan.grid))
+    return check_place(raster, plan).bind(lambda _: open_part(raster, plan))
+
+
+def check_place(raster: Raster, plan: FetchPlan) -> Outcome[None]:
+    """Failure(ProviderError) where a plan lies wholly outside of a raster."""
+    if _overlap(raster.grid, plan.grid):
+        return Success(None)
+    return Failure(_outside(raster.grid, plan.grid))
+
+
+def open_part(raster: Raster, plan: FetchPlan) -> Outcome[PatchReader]:
+    """As `open_plan`, for a part of a region: missing pixels beyond the raster's edge."""
     groups = _groups(raster.intervals, plan.intervals)
     if plan.intervals and not any(groups):
         first, last = min(raster.intervals)[0], max(raster.intervals)[0]
