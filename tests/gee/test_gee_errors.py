@@ -113,20 +113,20 @@ def test_too_much_for_once_is_asked_for_in_halves(server: Server, kind: str) -> 
 
 
 def test_a_slow_answer_ends_at_the_deadline(server: Server) -> None:
-    server.fail(*[Fault("slow", seconds=1)] * 9)
+    server.fail(*[Fault("slow", seconds=60)] * 9)
     began = time.monotonic()
     error = failure(GeeProvider(pause_s=0.01, tries=2, request_s=0.3).fetch(plan()))
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 50, "the answers themselves take 60 s each"
     assert error.transient
     assert "curl -I https://earthengine.googleapis.com" in str(error)
 
 
 @pytest.mark.parametrize("kind", ["trickle", "trickle-head"])
 def test_an_answer_that_trickles_ends_at_the_deadline(server: Server, kind: str) -> None:
-    server.fail(*[Fault(kind, seconds=8)] * 9)
+    server.fail(*[Fault(kind, seconds=60)] * 9)
     began = time.monotonic()
     error = failure(GeeProvider(pause_s=0.01, tries=1, request_s=0.5).fetch(plan()))
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 50, "the answer itself takes 60 s"
     assert error.transient
     assert "0.5 s" in str(error)
 
@@ -137,7 +137,7 @@ def test_a_callers_transport_has_the_deadline_too(server: Server, untouched: Non
     class Slow(_cloud_api_utils._Http):
         def request(self, uri, *args, **kwargs):
             if ":compute" in uri:
-                held.wait(30)
+                held.wait(120)
             return super().request(uri, *args, **kwargs)
 
     class Broken(_cloud_api_utils._Http):
@@ -158,7 +158,7 @@ def test_a_callers_transport_has_the_deadline_too(server: Server, untouched: Non
             )  # fmt: skip
             began = time.monotonic()
             found[kind] = failure(GeeProvider(tries=1, request_s=0.5).fetch(plan()))
-            assert time.monotonic() - began < 6
+            assert time.monotonic() - began < 100, "the transport itself holds it for 120 s"
             held.set()
     assert found[Slow].transient
     assert "0.5 s" in str(found[Slow])
@@ -185,6 +185,7 @@ def test_a_wait_for_a_place_is_not_the_requests_own(
 
 
 INTERRUPTED = """
+import os
 import sys
 import ee
 from google.auth.credentials import AnonymousCredentials
@@ -196,7 +197,7 @@ url, size, watched = sys.argv[1:]
 plain = getattr(gee_session, watched)
 
 def told(*given):
-    print("waiting", flush=True)
+    os.write(1, b"waiting\\n")  # whole, whichever thread writes beside it
     return plain(*given)
 
 setattr(gee_session, watched, told)
@@ -204,7 +205,7 @@ ee.deprecation._FetchDataCatalogStac = dict
 ee.Initialize(AnonymousCredentials(), url=url, project="local-test")
 limits.MAX_BYTES = 5 * int(size)
 try:
-    GeeProvider(pause_s=60, tries=9).fetch(plan(("B2",), grid=square(64)))
+    GeeProvider(pause_s=240, tries=9).fetch(plan(("B2",), grid=square(64)))
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
@@ -215,7 +216,7 @@ except KeyboardInterrupt:
 def test_an_interrupt_ends_every_wait(server: Server, wait: str, size: int) -> None:
     """In the main thread, in the threads of a plan of many tiles, and in their queue."""
     slow = wait == "an answer"
-    server.fail(*[Fault("slow", seconds=30) if slow else Fault("503")] * 99)
+    server.fail(*[Fault("slow", seconds=120) if slow else Fault("503")] * 99)
     words = (server.url, str(size), "_execute" if slow else "pause")
     with subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, *words], stdout=subprocess.PIPE, text=True
@@ -224,19 +225,19 @@ def test_an_interrupt_ends_every_wait(server: Server, wait: str, size: int) -> N
             assert child.stdout.readline() == "waiting\n"
             began = time.monotonic()
             child.send_signal(signal.SIGINT)
-            out, _ = child.communicate(timeout=25)
+            out, _ = child.communicate(timeout=110)
         finally:
             child.kill()
     assert "interrupted" in out.splitlines(), (out, child.returncode)
     assert child.returncode == 0
-    assert time.monotonic() - began < 20, "the waits themselves are 30 s and more"
+    assert time.monotonic() - began < 100, "the waits themselves are 120 s and more"
 
 
 def test_the_total_deadline_ends_the_tries(server: Server) -> None:
     server.fail("503", times=100)
     began = time.monotonic()
     error = failure(GeeProvider(pause_s=0.2, tries=100, deadline_s=1).fetch(plan()))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 100, "a hundred tries wait for hours"
     assert error.transient
 
 
@@ -321,7 +322,7 @@ def test_another_address_is_refused(server: Server) -> None:
 def test_nobody_listens(untouched: None) -> None:
     began = time.monotonic()
     error = failure(connect(anonymous("http://127.0.0.1:9")))
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 60
     assert error.transient
     assert "cannot be reached" in str(error)
     assert "curl -I" in str(error)
@@ -329,11 +330,11 @@ def test_nobody_listens(untouched: None) -> None:
 
 
 def test_an_answer_that_never_comes(server: Server, untouched: None) -> None:
-    server.fail(Fault("slow", "discovery", 3))
+    server.fail(Fault("slow", "discovery", 10))
     ee.data.setMaxRetries(7)
     began = time.monotonic()
     error = failure(connect(anonymous(server.url, start_s=0.5)))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 9, "the answer itself takes 10 s"
     assert "did not answer within 0.5 s" in str(error)
     assert not ee.data.is_initialized()
     assert ee.data._get_state().max_retries == 7
@@ -346,7 +347,7 @@ def test_an_answer_that_never_comes(server: Server, untouched: None) -> None:
 
 
 def the_late_attempt_ends() -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 100
     while any(t.name == "rs_embed-ee-initialize" for t in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -372,10 +373,7 @@ def test_a_late_failure_leaves_the_callers_own_connection(server: Server, untouc
         error = failure(connect(anonymous(server.url, start_s=0.2)))
         assert error.transient
         ee.Initialize(AnonymousCredentials(), url=own.url, project="of-my-own")
-        deadline = time.monotonic() + 10
-        while any(t.name == "rs_embed-ee-initialize" for t in threading.enumerate()):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        the_late_attempt_ends()
         assert ee.data.is_initialized()
 
 
@@ -395,7 +393,7 @@ def test_a_service_that_is_down_is_transient(server: Server, untouched: None, pa
     server.fail("503", path=path, times=9)
     began = time.monotonic()
     error = failure(connect(anonymous(server.url)))
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 60
     assert error.transient
 
 
@@ -423,9 +421,9 @@ def test_no_credentials(tmp_path) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", code],
         env={**clean, "HOME": str(tmp_path), "NO_GCE_CHECK": "true"},
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=240,
     )  # fmt: skip
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 120
     assert "earthengine authenticate" in ran.stdout
     assert ran.stdout.strip().endswith("False")
 
