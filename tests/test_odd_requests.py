@@ -90,7 +90,8 @@ def test_options_that_are_no_mapping(options) -> None:
         ModelChoice("toy", options=options)
 
 
-@pytest.mark.parametrize("units", [3, ["reflectance"], 1.0])
+# A list is one unit a date, and the array has one.
+@pytest.mark.parametrize("units", [3, ["reflectance", "reflectance"], ["reflectance", 3], 1.0])
 def test_units_that_are_no_name(array, units) -> None:
     for call in (
         lambda: array.rsembed.embed("toy", units=units),
