@@ -221,7 +221,7 @@ def _given_units(
     layout: DimRoles, names: tuple[str, ...], units: Units
 ) -> Outcome[tuple[tuple[str, ...] | None, ...]]:
     """What the caller says of each band: one unit, or one for each date."""
-    dates = layout.arrays[0].sizes[layout.time] if layout.time in layout.arrays[0].dims else 1
+    dates = layout.arrays[0].sizes[layout.time] if layout.time in layout.arrays[0].dims else 0
     if isinstance(units, Mapping):
         stray = _stray(units, names)
         if stray:
