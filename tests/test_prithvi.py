@@ -259,7 +259,10 @@ def test_an_older_file_without_prefix_loads(tmp_path) -> None:
     [
         (lambda s: s.pop("encoder.blocks.3.norm1.bias"), "1 missing.*blocks.3.norm1.bias"),
         (lambda s: s.pop("encoder.temporal_embed_enc.scale"), "missing.*temporal_embed_enc.scale"),
-        (lambda s: s.update({"encoder.head.bias": torch.zeros(3)}), "in the file only: head.bias"),
+        (
+            lambda s: s.update({"encoder.head.bias": torch.zeros(3)}),
+            "in the file only: encoder.head.bias",
+        ),
         (lambda s: s.update({"encoder.cls_token": torch.zeros(3)}), "another shape.*cls_token"),
     ],
 )
@@ -281,7 +284,7 @@ def test_a_file_with_codes_is_refused_by_a_variant_without(weights) -> None:
     config = {**model.variant.config, "coords_encoding": ()}
     plain = replace(model, variant=replace(model.variant, config=config))
     state = torch.load(weights, weights_only=True)
-    with pytest.raises(ModelError, match=r"in the file only: location_embed_enc\.scale"):
+    with pytest.raises(ModelError, match=r"in the file only: encoder\.location_embed_enc\.scale"):
         filled(plain, state)
 
 

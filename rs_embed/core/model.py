@@ -226,8 +226,9 @@ class ModelSpec:
         Pixels a side of the square the model sees, and of the cell that one token covers.
     module : str or None
         Where the functions below are found by their names, ``module=__name__`` in the family's
-        file; so is ``KEYS``, the table of published keys (`rs_embed.embedders.keys`). A function
-        can also be named in full, as ``"package.module:function"``, which counts first.
+        file; so is ``KEYS``, the table of published keys (`rs_embed.embedders.keys`), or
+        ``keys(model)`` where variants are networks of several kinds. A function can also be named
+        in full, as ``"package.module:function"``, which counts first.
     prepare : str or None
         ``prepare(windows, model) -> {name: array}``, pure numpy.
     build : str or None
@@ -261,8 +262,6 @@ class ModelSpec:
     own_rules : tuple of str
         What the authors leave open and this project decided; ``meta`` says it.
     aliases, licence, citation, links : see names
-    parity : str or None
-        ``"package.module:function"`` of the adapter that runs the model's fixtures.
     """
 
     id: str
@@ -295,7 +294,6 @@ class ModelSpec:
     licence: str = "not stated"
     citation: str = ""
     links: tuple[str, ...] = ()
-    parity: str | None = None
 
     def __hash__(self) -> int:
         return hash(self.id)

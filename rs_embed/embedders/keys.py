@@ -77,6 +77,8 @@ class Keys:
     wrapper : str
         The top-level name under which a training run saved the state dict, such as "model"; what
         else it saved there is left alone. A file without it is taken as the state dict itself.
+    copies : str
+        What some copies of the file put before every key, such as "model.".
     stray : str
         A part that some files have in their keys and none needs.
     arguments : bool
@@ -87,6 +89,7 @@ class Keys:
     ignored: tuple[tuple[str, str], ...] = ()
     beside: tuple[str, ...] = ()
     wrapper: str = ""
+    copies: str = ""
     stray: str = ""
     arguments: bool = False
 
@@ -129,13 +132,12 @@ class Keys:
         return [name for name, _, _ in self._published((key, (), ""))]
 
     def _unwrapped(self, state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-        prefix = f"{self.wrapper}." if self.wrapper else ""
-        wrapped = prefix and any(key.startswith(prefix) for key in state)
+        known = (f"{self.wrapper}." if self.wrapper else "", self.copies)
+        found = (p for p in known if p and any(key.startswith(p) for key in state))
+        prefix = next(found, "")
         for given, value in state.items():
             key = given.replace(self.stray, "") if self.stray else given
-            if not wrapped:
-                yield key, value
-            elif key.startswith(prefix):
+            if key.startswith(prefix):
                 yield key.removeprefix(prefix), value
 
     def _rows(self) -> Iterator[Row]:

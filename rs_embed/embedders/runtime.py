@@ -130,10 +130,16 @@ def function(spec: ModelSpec, role: str) -> Callable[..., Any] | None:
     return found
 
 
-def keys(spec: ModelSpec) -> Keys:
-    """The family's table of published keys; one that changes nothing where it has none."""
+def keys(model: Model) -> Keys:
+    """The family's table of published keys; one that changes nothing where it has none.
+
+    ``KEYS``, or ``keys(model)`` where variants are networks of several kinds.
+    """
+    spec = model.spec
     module = importlib.import_module(spec.module) if spec.module else None
-    return getattr(module, "KEYS", None) or Keys()
+    choose = getattr(module, "keys", None)
+    found: Keys | None = choose(model) if choose else getattr(module, "KEYS", None)
+    return found or Keys()
 
 
 def own_state(model: Model, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,7 +150,7 @@ def own_state(model: Model, state: Mapping[str, Any]) -> dict[str, Any]:
     RsEmbedError
         What the family's ``checkpoint_filter`` refuses.
     """
-    loaded = keys(model.spec).load(state)
+    loaded = keys(model).load(state)
     clean = function(model.spec, "checkpoint_filter")
     return loaded if clean is None else dict(clean(loaded, model))
 
@@ -280,7 +286,7 @@ def _network(model: Model, build: Callable[[Model], Any], state: Any) -> Outcome
             network,
             state,
             allowed_key_mismatches=model.spec.allowed_key_mismatches,
-            names=keys(model.spec).published_names,
+            names=keys(model).published_names,
         )
     )
 

@@ -111,7 +111,7 @@ def fill(
     allowed_key_mismatches : iterable of (str, str)
         (shell pattern of a key that may be missing or left over, reason).
     names : callable, optional
-        What the file calls the parts of a key, to name what is missing of it.
+        What the file calls the parts of a key, to name what is missing or left over.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def fill(
         left = left - set(parts)
     problems = [
         _listed("missing from the file", missing),
-        _listed("in the file only", _untolerated(left, patterns)),
+        _listed("in the file only", [n for k in _untolerated(left, patterns) for n in names(k)]),
         _listed("of another shape or kind", _misfits(slots, state)),
     ]
     found = "; ".join(problem for problem in problems if problem)

@@ -26,7 +26,6 @@ import numpy as np
 
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.embedders.catalog import find_spec
-from rs_embed.embedders.runtime import attribute
 from rs_embed.parity.case import Case, Tolerance, read_case
 from rs_embed.parity.checkpoint import write_checkpoint
 from rs_embed.parity.compare import Comparison, compare_outputs
@@ -96,7 +95,4 @@ def fixtures_of(model_id: str, folder: str | Path) -> list[Path]:
 def run_case(case: Case) -> dict[str, np.ndarray]:
     """`run` for a fixture that has been read."""
     spec = unwrap_or_raise(find_spec(case.model_id))
-    if spec.parity is None:
-        return run_rows(case, spec, rows_of(spec.id, case.path.parent))
-    results: dict[str, np.ndarray] = attribute(spec.parity)(case)
-    return results
+    return run_rows(case, spec, rows_of(spec.id, case.path.parent))

@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_embed.core.choice import resolve
 from rs_embed.core.errors import ModelError
-from rs_embed.core.model import Model, ModelChoice, ModelSpec, Scalar, Variant
-from rs_embed.core.result import unwrap_or_raise
 from rs_embed.parity import recipe
 
 if TYPE_CHECKING:
-    from torch import nn
+    pass
 
 
 @dataclass(frozen=True)
@@ -84,52 +81,6 @@ class Case:
     def inputs(self) -> dict[str, np.ndarray]:
         """The inputs by name: float32 from the recipe, float64 where values are given outright."""
         return {item["name"]: _input(item) for item in self.data["inputs"]}
-
-    def model(
-        self,
-        spec: ModelSpec,
-        *,
-        dim: int,
-        config: Mapping[str, Any],
-        window_px: int | None = None,
-        token_px: int | None = None,
-        options: Mapping[str, Scalar] | None = None,
-        variant: str | None = None,
-        modality: str | None = None,
-    ) -> Model:
-        """The family's model in the fixture's own size.
-
-        Parameters
-        ----------
-        dim, config
-            Of the `Variant` that ``build`` reads; shrunken for most fixtures.
-        window_px, token_px : int, optional
-            What the fixture feeds, whatever the options' defaults say.
-        """
-        name = variant or str(self.data.get("variant", self.name))
-        sized = replace(spec, variants=(Variant(name, dim, config),), default_variant=name)
-        choice = ModelChoice(spec.id, name, modality, options or {})
-        model = unwrap_or_raise(resolve(sized, choice))
-        return replace(
-            model,
-            window_px=window_px or model.window_px,
-            token_px=token_px or model.token_px,
-        )
-
-    def network(self, model: Model) -> nn.Module:
-        """The product's own network with the case's weights, loaded strictly.
-
-        Built on the meta device, filled through the family's checkpoint filter from a checkpoint
-        in published form (prefix, left-out keys, wrapper), or from the real file.
-
-        Raises
-        ------
-        ModelError
-        """
-        from rs_embed.parity.checkpoint import case_state, filled
-
-        network = filled(model, case_state(self, model))
-        return network.double() if self.tolerance.dtype == "float64" else network
 
     def real_weights(self) -> Path | None:
         """The file of published weights that the case is about; None where the recipe fills them.

@@ -7,10 +7,8 @@ network's own state dict; here they are read towards the file.
 from __future__ import annotations
 
 import argparse
-import importlib
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,9 +58,9 @@ def write_checkpoint(
         spec, variant = what
         model = unwrap_or_raise(resolve(spec, ModelChoice(spec.id, variant)))
         entries = published_entries(model)
-    names, place = keys(model.spec), Path(path)
+    names, place = keys(model), Path(path)
     tree: dict[str, Any] = dict(recipe_state(entries))
-    wrapper = names.wrapper or getattr(_adapter(model.spec), "WRAPPER", None)
+    wrapper = names.wrapper
     if wrapper:
         tree = {wrapper: tree}
     if names.arguments:
@@ -78,8 +76,7 @@ def published_entries(model: Model) -> list[Entry]:
         (key, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
         for key, tensor in network.state_dict().items()
     ]
-    rename = getattr(_adapter(model.spec), "published", None)
-    names = rename(own, model) if rename else keys(model.spec).publish(own)
+    names = keys(model).publish(own)
     return _once([*names, *_beside(model)])
 
 
@@ -121,7 +118,7 @@ def filled(model: Model, state: dict[str, Tensor]) -> nn.Module:
             _on_meta(model),
             own_state(model, state),
             allowed_key_mismatches=spec.allowed_key_mismatches,
-            names=keys(spec).published_names,
+            names=keys(model).published_names,
         )
     )
 
@@ -138,14 +135,7 @@ def _on_meta(model: Model) -> nn.Module:
 
 def _beside(model: Model) -> list[Entry]:
     """Entries that published files hold and the encoder does not read."""
-    find: Any = getattr(_adapter(model.spec), "left_out", None)
-    if find:
-        return list(find(model))
-    return [(key, (1,), "float32") for key in keys(model.spec).beside]
-
-
-def _adapter(spec: ModelSpec) -> ModuleType | None:
-    return importlib.import_module(spec.parity.partition(":")[0]) if spec.parity else None
+    return [(key, (1,), "float32") for key in keys(model).beside]
 
 
 def _once(entries: Iterable[Entry]) -> list[Entry]:

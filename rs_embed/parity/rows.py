@@ -15,10 +15,11 @@
     or ``{config, dtype}``, a value out of the case's config. ``pick`` takes places of the last axis
     before the layout, ``equals`` makes bools, ``dtype`` whole numbers.
 ``[outputs]``
-    Theirs = ours: a module's dotted name (``blocks.-1`` is the last), or ``{module | tensor,
-    sample, drop, layout}``. ``sample`` takes one of the batch, ``drop`` cuts tokens off in front.
-    Several tensors are joined along ``axis``. Without a line "grid" is ``grid`` with
-    the features in front, "pooled" its mean, "image" ``image``.
+    Theirs = ours: a module's dotted name (``blocks.-1`` is the last; ``norm>head`` is what the norm
+    gives, sent through the head), or ``{module | tensor, sample, drop, layout}``. ``sample`` takes
+    one of the batch, ``drop`` cuts tokens off in front. Several tensors are joined along ``axis``.
+    Without a line "grid" is ``grid`` with the features in front, "pooled" its mean, "image"
+    ``image``.
 ``[cases."pattern"]``
     For some cases: ``variant``, ``modality``, ``options``, ``shrunk``, and ``aside``, ``inputs``
     and ``outputs`` as above; ``stored``, keys of ``config`` as they are of the weights, where the

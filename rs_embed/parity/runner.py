@@ -202,19 +202,28 @@ def _watched(network: Any, names: set[str]) -> Iterator[dict[str, Any]]:
     seen: dict[str, Any] = {}
     handles = []
     for name in names:
-        module = network
-        for part in name.split("."):
-            module = module[int(part)] if part.lstrip("-").isdigit() else _part(module, part)
-        handles.append(
-            module.register_forward_hook(
-                lambda _, __, output, name=name: seen.update({name: output.clone()})
-            )
-        )
+        first, *others = (_module(network, part) for part in name.split(">"))
+
+        def watch(_: Any, __: Any, output: Any, name: str = name, others: Any = others) -> None:
+            value = output.clone()
+            for other in others:
+                value = other(value)
+            seen[name] = value
+
+        handles.append(first.register_forward_hook(watch))
     try:
         yield seen
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _module(network: Any, name: str) -> Any:
+    """A part of a network by its dotted name."""
+    found = network
+    for part in name.split("."):
+        found = found[int(part)] if part.lstrip("-").isdigit() else _part(found, part)
+    return found
 
 
 def _part(module: Any, name: str) -> Any:

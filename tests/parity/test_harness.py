@@ -142,7 +142,7 @@ def test_an_added_key_is_named(tmp_path) -> None:
         *json.loads(PRITHVI.read_text())["weights"],
         ["encoder.blocks.0.gamma", [64], "float32"],
     ]
-    with pytest.raises(ModelError, match=r"in the file only: blocks\.0\.gamma"):
+    with pytest.raises(ModelError, match=r"in the file only: encoder\.blocks\.0\.gamma"):
         run(changed(tmp_path, PRITHVI, weights=weights))
 
 

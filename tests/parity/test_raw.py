@@ -22,11 +22,7 @@ def raw_cases() -> list[object]:
     folders = [RAW, *([SHARED_RAW] if SHARED_RAW.is_dir() else [])]
     found = {p.name: p for folder in reversed(folders) for p in folder.glob("*.json")}
     cases = [read_case(found[name]) for name in sorted(found)]
-    known = [
-        case
-        for case in cases
-        if case.model_id in MODEL_SPECS and MODEL_SPECS[case.model_id].parity is None
-    ]
+    known = [case for case in cases if case.model_id in MODEL_SPECS]
     big = [pytest.mark.full]
     return [
         pytest.param(case, id=case.name, marks=big if case.params > FULL_SIZE else [])

@@ -35,8 +35,7 @@ SPEC = ModelSpec(
     # Pixels do not see each other: a window is only how many are handled at once.
     window_px=16,
     token_px=1,
-    prepare="rs_embed.embedders.families.gse_annual:prepare",
-    encode="rs_embed.embedders.families.gse_annual:encode",
+    module=__name__,
     options=(
         Option(
             "renormalise",

@@ -46,9 +46,7 @@ SPEC = ModelSpec(
     scale_m=10,
     window_px=64,
     token_px=8,
-    prepare="rs_embed.embedders.families.mosaiks:prepare",
-    encode="rs_embed.embedders.families.mosaiks:encode",
-    build="rs_embed.embedders.families.mosaiks:build",
+    module=__name__,
     options=(
         Option(
             "seed", int, 0, "seed of the random filters", minimum=0, maximum=2**32 - 1, builds=True
