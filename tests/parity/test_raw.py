@@ -9,10 +9,10 @@ import pytest
 from rs_embed.core.errors import ModelError
 from rs_embed.embedders.catalog import MODEL_SPECS
 from rs_embed.parity import Case, read_case
-from rs_embed.parity.runner import tidy
 from rs_embed.providers import base
 from tests.parity.conftest import FULL_SIZE, SHARED
-from tests.parity.raw_cases import RAW, CasePixels, compare_raw, rows, variant_of
+from tests.parity.facts import check_facts
+from tests.parity.raw_cases import RAW, CasePixels, compare_raw, variant_of
 
 SHARED_RAW = SHARED / "parity-raw"
 
@@ -50,50 +50,7 @@ def test_agrees_from_pixels_on(case: Case, tmp_path, record_comparisons) -> None
 
 @pytest.mark.parametrize("case", FACTS.values(), ids=list(FACTS))
 def test_the_catalogue_agrees_with_what_the_authors_publish(case: Case) -> None:
-    """Every fact of every published variant, through the family's ``[facts]``."""
-    spec = MODEL_SPECS[case.model_id]
-    told = rows(case)["facts"]
-    aside, same = told.get("aside", {}), {k: v for k, v in told.items() if k != "aside"}
-    named = {tidy(variant.name): variant for variant in spec.variants}
-    published = case.data["facts"]["variants"]
-    without = set(told.get("without", {}))
-    assert {tidy(name) for name in set(published) - without} == set(named)
-    for name, facts in published.items():
-        if name in without:
-            continue
-        variant = named[tidy(name)]
-        for fact, value in facts.items():
-            if fact in aside:
-                continue
-            ours = our_fact(spec, variant, same.get(fact, fact))
-            assert plain(ours) == plain(value), (name, fact)
-
-
-def our_fact(spec, variant, where: str):
-    """A fact of the catalogue: of the variant, of its config, or of the spec's default input."""
-    item = next(iter(spec.modalities.values()))[0]
-    match where:
-        case "dim":
-            return variant.dim
-        case "patch" | "token_px":
-            return variant.token_px or spec.token_px
-        case "window_px":
-            return variant.window_px or spec.window_px
-        case "bands":
-            return item.bands
-        case "units":
-            return item.units
-    kind, _, name = where.partition("/")
-    if kind == "modality":
-        return spec.modalities[name][0].collection_bands or spec.modalities[name][0].bands
-    assert where in variant.config, f"{where!r} is in no config; tell its place in [facts]"
-    return variant.config[where]
-
-
-def plain(value):
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    return value
+    check_facts(case)
 
 
 @pytest.mark.parametrize("path", sorted(RAW.glob("*.json")), ids=lambda p: p.stem)
