@@ -42,7 +42,7 @@ FLOORS = {
 }  # fmt: skip
 PURE = {"numpy", "pyproj", "returns", "affine"}
 HEAVY = {"torch", "torchvision", "timm", "ee", "rasterio", "rioxarray", "dask", "matplotlib"}
-SHARED = {"rs_embed.embedders.keys", "rs_embed.embedders.images"}
+KEYS = "rs_embed.embedders.keys"
 # Modules that are themselves imported only once torch is wanted.
 TORCH = {"rs_embed.embedders.blocks"}
 # Where a Failure becomes an exception -> why there.
@@ -211,7 +211,7 @@ def test_a_family_file_imports_shared_parts_and_core_alone():
                 continue
             target = module_of(one.name)
             own = target.startswith(f"{family}_")  # tables that would not fit the family's file
-            assert room(target) == "core" or target in TORCH | SHARED or own or (
+            assert room(target) == "core" or target in {*TORCH, KEYS} or own or (
                 one.name.startswith(f"{family}_")
             ), one  # fmt: skip
 

@@ -16,13 +16,13 @@ import rs_embed
 from rs_embed import BBox, ModelChoice, ModelError, OutputSpec, PointBuffer, SpecError, TemporalSpec
 from rs_embed.core.choice import resolve
 from rs_embed.core.model import Model, Variant
+from rs_embed.core.photographs import display_levels
 from rs_embed.core.plan import place_windows
 from rs_embed.core.prepare import Windows
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.embedders import catalog
 from rs_embed.embedders import runtime as run
 from rs_embed.embedders.families import remoteclip
-from rs_embed.embedders.images import display_levels
 from rs_embed.embedders.weights import build_on_meta, read_state
 from rs_embed.parity import read_case, write_checkpoint
 from rs_embed.parity.checkpoint import published_entries
@@ -247,8 +247,7 @@ def levels(values, **options) -> list[int]:
     pixels = np.zeros((1, 3, 1, len(values)), dtype=np.float32) + np.float32(values)
     modality = options.pop("modality", None)
     model = small(modality=modality, **options)
-    top = model.options["reflectance_max"]
-    return display_levels(pixels, model.units[0], top)[0, 0, 0].tolist()
+    return display_levels(pixels, model, remoteclip.MEAN)[0, 0, 0].tolist()
 
 
 def test_reflectance_is_stretched_to_display_values_and_cut_off():
@@ -392,7 +391,7 @@ def test_official_is_pillow_on_the_raw_pixels(tiny):
 
     raw = np.random.default_rng(4).uniform(0, 0.4, (1, 3, 150, 150)).astype(np.float32)
     model = small(prepare="official")
-    shown = display_levels(raw, model.units[0])[0].transpose(1, 2, 0).astype(np.uint8)
+    shown = display_levels(raw, model, remoteclip.MEAN)[0].transpose(1, 2, 0).astype(np.uint8)
     image = np.asarray(Image.fromarray(shown).resize((64, 64), Image.Resampling.BICUBIC))
     mean, std = np.array(remoteclip.MEAN), np.array(remoteclip.STD)
     expected = ((image / 255 - mean) / std).transpose(2, 0, 1)
@@ -424,7 +423,7 @@ def test_official_refuses_overlap(tiny):
 
 def test_official_without_pillow_says_what_to_install(tiny, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(ModelError, match=r"rs-embed\[models\]"):
+    with pytest.raises(ModelError, match=r"needs pillow: pip install .*pillow"):
         rs_embed.get_embedding(tiny(prepare="official"), spatial=PLACE, **WHERE)
 
 

@@ -54,7 +54,7 @@ def mutants() -> list[Mutant]:
 def in_place(mutant: Mutant) -> Iterator[str]:
     """The catalogue and the modules with the mutant in them; gives the model's id."""
     own = f"{families.__name__}.{mutant.family}"
-    changed = f"{families.__name__}.{mutant.file or mutant.family}"
+    changed = f"rs_embed.{mutant.file}" if mutant.file else own
     kept = {name: importlib.import_module(name) for name in (changed, own)}
     spec = kept[own].SPEC
     try:
@@ -86,7 +86,8 @@ def _replace(name: str, change) -> None:
 
 def _put(name: str, module: ModuleType) -> None:
     sys.modules[name] = module
-    setattr(families, name.rpartition(".")[2], module)
+    parent, _, last = name.rpartition(".")
+    setattr(sys.modules[parent], last, module)
 
 
 def first_to_notice(model_id: str, folder: Path) -> str | None:

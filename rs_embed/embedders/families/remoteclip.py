@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rs_embed.core.model import InputSpec, Model, ModelSpec, Option, Variant, WeightRecord
-from rs_embed.core.prepare import Windows, fill_missing, standardise
-from rs_embed.embedders.images import display_levels, resize_and_crop
+from rs_embed.core import photographs
+from rs_embed.core.model import Model, ModelSpec, Option, Variant, WeightRecord
+from rs_embed.core.prepare import Windows
 from rs_embed.embedders.keys import Keys, Row
 
 if TYPE_CHECKING:
@@ -47,12 +47,7 @@ SPEC = ModelSpec(
     id="remoteclip_s2rgb",
     title="RemoteCLIP",
     summary="CLIP fine-tuned on remote-sensing images and captions; red, green and blue only.",
-    modalities={
-        "s2_rgb": (
-            InputSpec("s2", ("B4", "B3", "B2"), "reflectance", "COPERNICUS/S2_SR_HARMONIZED"),
-        ),
-        "rgb": (InputSpec("rgb", ("red", "green", "blue"), "uint8"),),
-    },
+    modalities=photographs.INPUTS,
     variants=(
         _variant(
             "vit_b_32", 768, 87.8, "ViT-B-32", 605_208_421,
@@ -82,12 +77,7 @@ SPEC = ModelSpec(
             "QuickGELU, as their retrieval script does; rn50 has neither",
             choices=("gelu", "quickgelu"), builds=True,
         ),
-        Option(
-            "reflectance_max", float, 0.3,
-            "reflectance that becomes display value 255; 0.3 is this project's own rule, since "
-            "the authors give none, and 1.0 is reflectance x 255",
-            minimum=0.01, maximum=10,
-        ),
+        photographs.REFLECTANCE_MAX,
         Option(
             "prepare", str, "native",
             "native: windows of pixels as they are; official: the whole region as one window, "
@@ -101,10 +91,7 @@ SPEC = ModelSpec(
         ),
     ),
     image_vector="class token (rn50: attention pooling) projected to the space shared with text",
-    assumptions=(
-        "reflectance 0..reflectance_max (option, 0.3) becomes display values 0..255",
-        "a missing pixel becomes the display value next to the mean of the normalisation",
-    ),
+    assumptions=photographs.ASSUMPTIONS,
     aliases=("remoteclip",),
     licence="weights: not stated; code: Apache-2.0 (RemoteCLIP), MIT (open_clip)",
     citation="Liu et al. 2024, RemoteCLIP: A Vision Language Foundation Model for Remote Sensing, "
@@ -192,14 +179,13 @@ def prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:
     its shorter side is ``window_px``, and cropped to the middle square. The authors have no rule
     for missing pixels; here they become the level next to the mean of the normalisation.
     """
-    config, size = model.variant.config, model.window_px
-    top = float(model.options["reflectance_max"] or 0)
-    mean, std = (255 * np.array(config[name], dtype=np.float64) for name in ("mean", "std"))
-    levels = display_levels(windows.pixels[:, 0], model.units[0], top)
-    levels = fill_missing(levels, list(np.round(mean)))
+    mean, std = (model.variant.config[name] for name in ("mean", "std"))
+    levels = photographs.display_levels(windows.pixels[:, 0], model, mean)
     if model.options["prepare"] == "official":
-        levels = np.stack([resize_and_crop(one, size, size) for one in levels])
-    return {"image": standardise(levels, list(mean), list(std))}
+        from rs_embed.embedders.blocks import resize_photographs
+
+        levels = resize_photographs(levels, model.window_px, "bicubic")
+    return {"image": photographs.normalised(levels, mean, std)}
 
 
 def forward(network: Any, image: Tensor) -> dict[str, Tensor]:
