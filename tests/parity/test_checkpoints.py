@@ -56,9 +56,9 @@ def written(request, tmp_path_factory) -> tuple[ModelChoice, dict[str, object], 
 
 def _written(spec: ModelSpec, folder: Path) -> tuple[ModelChoice, dict[str, object], str]:
     choice = smallest(spec, folder)
-    wrapper = keys(spec).wrapper or None
-    state = unwrap_or_raise(read_state(Path(choice.weights), wrapper=wrapper))
     model = unwrap_or_raise(find_model(choice))
+    wrapper = keys(model).wrapper or None
+    state = unwrap_or_raise(read_state(Path(choice.weights), wrapper=wrapper))
     named = [key for key, _, _ in published_entries(model) if key.endswith("bias")]
     middle = named[len(named) // 2 :]
     return choice, state, next(key for key in middle if not _loads_without(choice, state, key))
