@@ -20,10 +20,10 @@ def source(monkeypatch):
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=str)
-def test_a_change_is_noticed(mutant: Mutant, tmp_path, record_property) -> None:
+def test_a_change_is_noticed(mutant: Mutant, tmp_path) -> None:
     with in_place(mutant) as model_id:
         noticed = first_to_notice(model_id, tmp_path)
-    record_property("noticed_by", noticed)
+    print(f"{mutant}  <-  {noticed}")  # shown by -rP
     assert noticed, f"no check of {model_id} notices: {mutant.what}"
 
 
