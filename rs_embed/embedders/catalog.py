@@ -21,14 +21,14 @@ from rs_embed.plugins.notices import warn_once
 ENTRY_POINTS = "rs_embed.models"
 
 
-def _specs_of(family: str) -> tuple[ModelSpec, ...]:
+def specs_of(family: str) -> tuple[ModelSpec, ...]:
     """The models of a family's file: ``SPECS``, or its one ``SPEC``."""
     module = importlib.import_module(f"{families.__name__}.{family}")
     specs: tuple[ModelSpec, ...] = getattr(module, "SPECS", None) or (module.SPEC,)
     return specs
 
 
-_BUILT_IN = tuple(spec for family in families.FAMILIES for spec in _specs_of(family))
+_BUILT_IN = tuple(spec for family in families.FAMILIES for spec in specs_of(family))
 _REGISTERED: dict[str, ModelSpec] = {spec.id: spec for spec in _BUILT_IN}
 _PLUGGED = False
 _PLUGGING = threading.RLock()

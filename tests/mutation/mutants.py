@@ -51,22 +51,22 @@ def mutants() -> list[Mutant]:
 
 
 @contextmanager
-def in_place(mutant: Mutant) -> Iterator[str]:
-    """The catalogue and the modules with the mutant in them; gives the model's id."""
+def in_place(mutant: Mutant) -> Iterator[list[str]]:
+    """The catalogue and the modules with the mutant in them; gives the ids of the family."""
     own = f"{families.__name__}.{mutant.family}"
     changed = f"rs_embed.{mutant.file}" if mutant.file else own
     kept = {name: importlib.import_module(name) for name in (changed, own)}
-    spec = kept[own].SPEC
+    specs = {spec.id: spec for spec in catalog.specs_of(mutant.family)}
     try:
         _replace(changed, lambda text: _changed(text, mutant))
         if changed != own:
             _replace(own, lambda text: text)
-        catalog._REGISTERED[spec.id] = sys.modules[own].SPEC
-        yield spec.id
+        catalog._REGISTERED |= {spec.id: spec for spec in catalog.specs_of(mutant.family)}
+        yield list(specs)
     finally:
         for name, module in kept.items():
             _put(name, module)
-        catalog._REGISTERED[spec.id] = spec
+        catalog._REGISTERED |= specs
         runtime.unload_models()
 
 
@@ -90,8 +90,13 @@ def _put(name: str, module: ModuleType) -> None:
     setattr(sys.modules[parent], last, module)
 
 
-def first_to_notice(model_id: str, folder: Path) -> str | None:
-    """The first check of a family that does not hold; None where all do."""
+def first_to_notice(model_ids: list[str], folder: Path) -> str | None:
+    """The first check of a family's models that does not hold; None where all do."""
+    found = (_first_of_model(model_id, folder) for model_id in model_ids)
+    return next((name for name in found if name), None)
+
+
+def _first_of_model(model_id: str, folder: Path) -> str | None:
     tiny = [read_case(path) for path in KEPT.glob("*.json")]
     raw = [read_case(path) for path in sorted(RAW.glob("*.json"))]
     own = sorted((case for case in tiny if case.model_id == model_id), key=lambda c: c.params)
