@@ -49,8 +49,8 @@ _LARGE = {
 _OPTIONS = (
     Option(
         "scale_m", float, 10.0,
-        "metres a pixel that the model sees; it was trained on photographs of 0.3 to some 3 m, and "
-        "10 m is where Sentinel-2's pixels end",
+        "metres a pixel that the model sees; it was trained on photographs of less than one to a "
+        "few metres, and 10 m is where Sentinel-2's pixels end",
         minimum=0.01, sets="scale_m",
     ),
     photographs.REFLECTANCE_MAX,
