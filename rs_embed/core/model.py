@@ -259,6 +259,8 @@ class ModelSpec:
         what it has resized; for models with an option ``prepare``.
     modality_builds : bool
         True where the network depends on the modality, so that another one has to be built.
+    masks_missing : bool
+        True where the authors' own code leaves a band out that is missing everywhere.
     own_rules : tuple of str
         What the authors leave open and this project decided; ``meta`` says it.
     aliases, licence, citation, links : see names
@@ -289,6 +291,7 @@ class ModelSpec:
     shows_windows: bool = False
     official_crop: float = 1.0
     modality_builds: bool = False
+    masks_missing: bool = False
     assumptions: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     licence: str = "not stated"

@@ -38,7 +38,7 @@ class TokenGrid:
     @property
     def valid(self) -> np.ndarray:
         """``(h, w)`` bool: cells that hold numbers."""
-        return np.asarray(np.isfinite(self.cells[..., 0]))
+        return np.asarray(np.isfinite(self.cells).all(axis=-1))
 
 
 class TokenMosaic:
@@ -65,14 +65,14 @@ class TokenMosaic:
             self._cells[own] = tokens[part]
         else:
             fresh = tokens[part]
-            ok = np.isfinite(fresh[..., 0])
+            ok = np.isfinite(fresh).all(axis=-1)
             cells, counts = self._cells[own], self._counts[own]
             first = ok & (counts == 0)
             cells[first] = fresh[first]
             again = ok & (counts > 0)
             cells[again] += fresh[again]
             counts += ok
-        area = float(np.isfinite(tokens[part][..., 0]).sum())
+        area = float(np.isfinite(tokens[part]).all(axis=-1).sum())
         if image is not None and area and np.isfinite(image).all():
             weighted = image.astype(np.float64) * area
             self._image = weighted if self._image is None else self._image + weighted

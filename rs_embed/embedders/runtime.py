@@ -15,14 +15,16 @@ from returns.result import Failure, Success
 
 from rs_embed.core import registry
 from rs_embed.core.errors import ModelError, RsEmbedError
-from rs_embed.core.extras import import_problem, missing_text
+from rs_embed.core.extras import EXTRAS, import_problem, missing_text
 from rs_embed.core.model import ROLES, Model, ModelSpec, WeightRecord
 from rs_embed.core.patch import Interval
 from rs_embed.core.prepare import Windows
 from rs_embed.core.result import Outcome, caused
 from rs_embed.core.tokens import Tokens
+from rs_embed.embedders import store
 from rs_embed.embedders.guarded import guarded
 from rs_embed.embedders.keys import Keys
+from rs_embed.embedders.precision import full_precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +101,7 @@ def encode(
         return tokens
     import torch
 
-    with torch.inference_mode():
+    with torch.inference_mode(), full_precision():
         if own is not None:
             tokens = own(loaded.network, arrays, chosen)
             return tokens
@@ -248,7 +250,7 @@ def _built(model: Model, device: str) -> Outcome[LoadedModel]:
 
 def _filled(model: Model, build: Callable[[Model], Any], device: str) -> Outcome[LoadedModel]:
     """The network built without storage and given the tensors of its weights file."""
-    from rs_embed.embedders import store, weights
+    from rs_embed.embedders import weights
 
     record = model.variant.weights or WeightRecord("")
     spec = model.spec
@@ -319,10 +321,13 @@ def _device(model: Model, device: str) -> Outcome[str]:
                 ModelError(f"{model.id} runs on the CPU alone; use device='cpu' or 'auto'")
             )
         return Success("cpu")
-    try:
-        import torch
-    except ImportError as error:
-        return Failure(caused(ModelError(missing_text(model.id, "torch", "torch")), by=error))
+    # Before any weights are fetched; what another's family needs beside torch is not known.
+    ours = str(model.spec.module or model.spec.encode).startswith("rs_embed.")
+    missing = store.missing_packages(*(EXTRAS["torch"] if ours else ("torch",)))
+    if missing:
+        return Failure(ModelError(missing_text(model.id, "torch", *missing)))
+    import torch
+
     if device == "auto":
         return Success("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():

@@ -12,7 +12,6 @@ import os
 import re
 import sys
 import tempfile
-import warnings
 from collections.abc import Callable
 from functools import cache, lru_cache
 from importlib.util import find_spec
@@ -34,6 +33,7 @@ from rs_embed.embedders.transfer import (
     url_fetch,
     where,
 )
+from rs_embed.plugins.notices import warn_once
 
 Consent: TypeAlias = Callable[[WeightRecord, int], bool]
 
@@ -149,7 +149,9 @@ def _is_published(record: WeightRecord | None, path: Path, digest: str) -> bool 
 def note_licence(record: WeightRecord) -> None:
     """Warn with LicenceNotice, once in a process, if the licence limits use or is not stated."""
     if record.restricted:
-        _note_once(record.licence, where(record))
+        licence, place = record.licence, where(record)
+        text = f"the licence of {place} limits use or is not stated: {licence}"
+        warn_once(("licence", licence, place), text, LicenceNotice)
 
 
 def ask(record: WeightRecord, size: int) -> bool:
@@ -163,10 +165,15 @@ def ask(record: WeightRecord, size: int) -> bool:
 
 def installed(*packages: str) -> Outcome[None]:
     """Success if the packages can be imported; else a ModelError that says what to install."""
-    missing = [name for name in packages if not _present(name)]
+    missing = missing_packages(*packages)
     if not missing:
         return Success(None)
     return Failure(ModelError(missing_text("loading weights", "torch", *missing)))
+
+
+def missing_packages(*packages: str) -> tuple[str, ...]:
+    """Those that cannot be imported."""
+    return tuple(name for name in packages if not _present(name))
 
 
 def weights_home() -> Path:
@@ -330,9 +337,3 @@ def _write_note(note: Path, seen: dict[str, object]) -> None:
         os.replace(file.name, note)
     except OSError:
         return
-
-
-@cache
-def _note_once(licence: str, place: str) -> None:
-    text = f"the licence of {place} limits use or is not stated: {licence}"
-    warnings.warn(text, LicenceNotice, stacklevel=3)

@@ -24,7 +24,8 @@ from rs_embed.core.patch import Patch
 from rs_embed.core.result import Outcome, caused
 from rs_embed.core.specs import SensorSpec, SpatialSpec, TemporalSpec, check_sensor, dates
 from rs_embed.pipeline.quality import Quality, check_pixels, quicklook
-from rs_embed.providers.base import Provider, list_scenes, open_provider
+from rs_embed.providers.auto import choose_backend
+from rs_embed.providers.base import Provider, list_scenes
 from rs_embed.providers.source import Scenes
 
 
@@ -43,7 +44,7 @@ def inspect_patch(
         found
         for _ in check_sensor(sensor)
         for _ in _check_words(name, value_range)
-        for provider in open_provider(backend)
+        for provider in choose_backend(backend)
         for plan in patch_plan(provider, spatial, temporal, sensor)
         for found in _inspected(provider, plan, temporal, sensor, name, value_range, return_array)
     )

@@ -24,7 +24,8 @@ from rs_embed.core.result import Outcome, collect, unwrap_or_raise
 from rs_embed.core.specs import SensorSpec, SpatialSpec, TemporalSpec
 from rs_embed.embedders.catalog import find_model
 from rs_embed.pipeline.inspect import patch_plan
-from rs_embed.providers.base import Provider, open_provider
+from rs_embed.providers.auto import choose_backend, choose_provider
+from rs_embed.providers.base import Provider
 from rs_embed.providers.collections import find_collection
 from rs_embed.raster.embedding_array import grid_coords
 
@@ -73,9 +74,20 @@ def lazy_roi(
     """What `rs_embed.open_roi` returns. Fails before anything is fetched, as planning does."""
     return Result.do(
         chunked
-        for provider in open_provider(backend)
-        for roi in _plan_region(provider, spatial, temporal, wanted)
+        for provider, asked in _source(wanted, backend)
+        for roi in _plan_region(provider, spatial, temporal, asked)
         for chunked in _chunked(_array(provider, roi), chunks)
+    )
+
+
+def _source(
+    wanted: SensorSpec | str | ModelChoice, backend: str
+) -> Outcome[tuple[Provider, SensorSpec | Model]]:
+    """Whom to ask, and for what; a model that names its own backend is asked of that."""
+    if isinstance(wanted, SensorSpec):
+        return choose_backend(backend).map(lambda provider: (provider, wanted))
+    return find_model(wanted).bind(
+        lambda model: choose_provider(model, backend).map(lambda provider: (provider, model))
     )
 
 
@@ -83,11 +95,11 @@ def _plan_region(
     provider: Provider,
     spatial: SpatialSpec,
     temporal: TemporalSpec | None,
-    wanted: SensorSpec | str | ModelChoice,
+    asked: SensorSpec | Model,
 ) -> Outcome[Roi]:
-    if isinstance(wanted, SensorSpec):
-        return _of_sensor(provider, spatial, temporal, wanted)
-    return find_model(wanted).bind(lambda model: _of_model(provider, spatial, temporal, model))
+    if isinstance(asked, SensorSpec):
+        return _of_sensor(provider, spatial, temporal, asked)
+    return _of_model(provider, spatial, temporal, asked)
 
 
 def _of_sensor(

@@ -36,17 +36,17 @@ from rs_embed.core.prepare import (
     valid_tokens,
 )
 from rs_embed.core.resample import resize
-from rs_embed.core.result import Outcome, collect
+from rs_embed.core.result import Outcome, collect, unwrap_or_raise
 from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
 from rs_embed.core.token_grid import TokenGrid, TokenMosaic, nothing_valid
-from rs_embed.core.tokens import Tokens
 from rs_embed.core.units import check_convertible
 from rs_embed.core.values import ValueLook
 from rs_embed.core.windows import window_centres
 from rs_embed.embedders.catalog import find_model
-from rs_embed.embedders.runtime import LoadedModel, encode, load, prepare
+from rs_embed.embedders.runtime import LoadedModel, load
 from rs_embed.pipeline.assemble import assemble_embedding, collections_of
 from rs_embed.pipeline.options import EmbedOptions, Progress, check_plan, check_request
+from rs_embed.pipeline.tokens_of import tokens_of
 from rs_embed.plugins.notices import RsEmbedWarning
 from rs_embed.providers.base import Provider, list_scenes
 
@@ -187,12 +187,14 @@ def windows(tiled: TiledInput) -> Iterator[Windows]:
 class _Seen:
     """A window with what is there of its pixels before any fill.
 
-    ``present`` says of each interval whether it has any valid pixel, in bands that have time.
+    ``present`` says of each interval whether it has any valid pixel, in bands that have time;
+    ``bands`` of each band whether it has any.
     """
 
     window: Windows
     valid: TokenMask
     present: np.ndarray
+    bands: np.ndarray
 
 
 def _seen(tiled: TiledInput) -> Iterator[_Seen]:
@@ -228,7 +230,10 @@ def _seen(tiled: TiledInput) -> Iterator[_Seen]:
         present = np.ones(len(tiled.intervals), dtype=bool)
         if valid.missing and len(present):
             present = np.array([any(any_valid(date[i]) for i in timed) for date in raw])
-        yield _Seen(window, valid, present)
+        bands = np.ones(len(model.bands), dtype=bool)
+        if valid.missing:
+            bands = np.array([any_valid(raw[:, i]) for i in range(len(bands))])
+        yield _Seen(window, valid, present, bands)
 
 
 def _static_bands(model: Model) -> list[bool]:
@@ -276,6 +281,10 @@ def encoded(
         grids = batches.finish()
     except RsEmbedError as error:
         return [Failure(error) for _ in inputs]
+    for index in range(len(inputs)):
+        absent = batches.absent(index)
+        if index not in failed and absent is not None:
+            failed[index] = absent
     return [
         Failure(failed[index]) if index in failed else Success(grid)
         for index, grid in enumerate(grids)
@@ -309,12 +318,14 @@ class _Batches:
         self._progress = progress
         self._mosaics = [TokenMosaic(one.plan.tiling, one.plan.model.dim) for one in inputs]
         self._counts = [0 for _ in inputs]
+        self._bands = [np.zeros(len(one.plan.model.bands), dtype=bool) for one in inputs]
         self._total = sum(len(one.plan.tiling) for one in inputs)
         self._queue: list[tuple[int, int, _Seen]] = []
 
     def add(self, index: int, i: int, seen: _Seen) -> None:
         """Window ``i`` of an input, run when a batch is full."""
         self._mosaics[index].note(seen.valid.missing, seen.present)
+        self._bands[index] |= seen.bands
         if seen.valid.tokens is not None and not seen.valid.tokens.any():
             self._count([index])  # nothing to see: not run, and its cells stay missing
             return
@@ -328,6 +339,21 @@ class _Batches:
         left = len(self._inputs[index].plan.tiling) - self._counts[index]
         self._count([index] * (left - sum(one == index for one, _, _ in self._queue)))
 
+    def absent(self, index: int) -> RsEmbedError | None:
+        """The error of an input that lacks a band everywhere, where no rule says what to do."""
+        planned, seen = self._inputs[index].plan, self._bands[index]
+        model = planned.model
+        needed = [not item.optional for item in model.inputs for _ in item.bands]
+        missing = [b for b, n, s in zip(model.bands, needed, seen, strict=True) if n and not s]
+        ruled = model.spec.masks_missing or planned.fill is not None
+        if ruled or not missing or not seen.any():
+            return None
+        return ModelError(
+            f"no pixel of band {', '.join(missing)} is valid anywhere, and {model.id} has no rule "
+            f"for a band that is missing; take other dates, name a stand-in such as "
+            f"bands={{{missing[0]!r}: '<a band you have>'}}, or set SensorSpec(fill_value=...)"
+        )
+
     def finish(self) -> list[TokenGrid]:
         """Run what is waiting; the cells of every input."""
         self._flush()
@@ -339,7 +365,7 @@ class _Batches:
             return
         model = self._inputs[self._queue[0][0]].plan.model
         batch = stack_windows([seen.window for _, _, seen in self._queue])
-        tokens: Tokens = encode(self._loaded, prepare(model, batch), model)
+        tokens = unwrap_or_raise(tokens_of(self._loaded, model, batch))
         for k, (index, i, seen) in enumerate(self._queue):
             cells = tokens.grid[k]
             if seen.valid.tokens is not None:

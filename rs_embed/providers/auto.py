@@ -12,12 +12,13 @@ from rs_embed.core.result import Outcome
 from rs_embed.providers.base import Provider, open_provider
 
 
-def choose_provider(model: Model, backend: str, source: Any) -> Outcome[Provider]:
-    """The source for a model, decided before anything is fetched.
+def choose_provider(model: Model, backend: str, source: Any = None) -> Outcome[Provider]:
+    """The source for a model, decided before anything is fetched; its own ``backend`` holds."""
+    return choose_backend(model.backend or backend, source)
 
-    "auto" takes "local" where a ``source`` is given, else Earth Engine.
-    """
-    name = model.backend or backend
+
+def choose_backend(name: str, source: Any = None) -> Outcome[Provider]:
+    """The source of a name; "auto" takes "local" where a ``source`` is given, else Earth Engine."""
     if not isinstance(name, str):
         return Failure(ProviderError(f"backend must be a name, not {name!r}"))
     if name == "auto":

@@ -97,6 +97,7 @@ SPEC = ModelSpec(
     ),
     image_vector="the mean over all visible tokens of the window",
     shows_windows=True,
+    masks_missing=True,
     licence="MIT",
     citation="Tseng et al. 2025, Galileo: Learning Global & Local Features of Many Remote Sensing "
     "Modalities, arXiv:2502.09356",
