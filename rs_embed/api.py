@@ -209,6 +209,40 @@ def open_roi(
     )
 
 
+def models_for(
+    array: xarray.DataArray | xarray.Dataset,
+    *,
+    temporal: TemporalSpec | None = None,
+    bands: Any = None,
+    units: Any = None,
+    crs: Any = None,
+) -> tuple[Any, ...]:
+    """Which models fit an array, and what is in the way of the others.
+
+    Parameters
+    ----------
+    array : DataArray or Dataset
+        As for ``array.rsembed.embed``. No pixel is read and no weights are loaded.
+    temporal, bands, units, crs : optional
+        As for ``array.rsembed.embed``.
+
+    Returns
+    -------
+    tuple of rs_embed.pipeline.fitting.ModelFit
+        One for each model of the catalogue: ``model``, ``fits``, the ``modality`` that fits, and
+        ``reasons``, empty where it fits.
+
+    Raises
+    ------
+    ModelError
+    """
+    from rs_embed.pipeline.fitting import fitting_models
+
+    return unwrap_or_raise(
+        fitting_models(array, temporal=temporal, bands=bands, units=units, crs=crs)
+    )
+
+
 def register_provider(name: str, provider: Any) -> None:
     """Add a source of pixels under a backend name.
 

@@ -1,8 +1,10 @@
 """The command line: its words, its results, its errors; a terminal and a pipe see their own."""
 
+import contextlib
 import hashlib
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -215,6 +217,8 @@ def test_check_tells_problems_by_exit_code(call, scene, tmp_path):
 
 # Errors
 
+OF_USAGE = ("NAME=VALUE", "--end", "--pooled", "a raster", "LON,LAT")
+
 
 @pytest.mark.parametrize(
     ("words", "wanted"),
@@ -240,7 +244,7 @@ def test_check_tells_problems_by_exit_code(call, scene, tmp_path):
 )
 def test_an_error_is_one_line_that_says_what_to_do(call, words, wanted, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    out, err = call(*words, code=1)
+    out, err = call(*words, code=2 if wanted in OF_USAGE else 1)
     assert out == ""
     assert err.startswith("error: ")
     assert err.count("\n") == 1
@@ -255,7 +259,19 @@ def test_debug_shows_the_trace_wherever_it_stands():
         assert "ModelError" in err
 
 
-@pytest.mark.parametrize("words", [("embed",), ("nonsense",), ("models", "--all"), ("info",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("embed",),
+        ("nonsense",),
+        ("models", "--all"),
+        ("info",),
+        ("embed", "1,2", "-m", "mosaiks", "--time", "never"),
+        ("embed", "1,2", "-m", "mosaiks", "--input-prep", "stretch"),
+        ("embed", "1,2", "-m", "mosaiks", "--pooled", "--pooling", "median"),
+    ],
+    ids=" ".join,
+)
 def test_wrong_usage_is_exit_code_2(call, words):
     _, err = call(*words, code=2)
     assert "Usage" in err
@@ -340,16 +356,38 @@ def test_a_terminal_gets_progress_and_colour(scene, tmp_path):
     assert widest <= 100
 
 
+WAITING = """
+import sys, threading
+from dataclasses import replace
+from rs_embed.cli import main
+from rs_embed.embedders.catalog import add_model
+from rs_embed.embedders.families import mosaiks
+
+def encode(network, arrays, model, seen=[]):
+    seen.append(1)
+    if len(seen) > 2:
+        threading.Event().wait()
+    return mosaiks.encode(network, arrays, model)
+
+spec = replace(mosaiks.SPEC, id="waits", aliases=(), encode="__main__:encode")
+add_model(spec).unwrap()
+main()
+"""
+"""``rs-embed`` with a model that runs two windows and then never ends."""
+
+
 def test_ctrl_c_on_a_terminal_is_clean(pixels, tmp_path):
-    """One word, no trace, no half file, exit code 130."""
+    """One word, no trace, no half file, exit code 130; the run cannot end before it."""
     (tmp_path / "in").mkdir()
     pixels.to_dataset("band").to_netcdf(tmp_path / "in" / "scene.nc", engine="h5netcdf")
     out = tmp_path / "out"
-    child = terminal(
-        "embed", tmp_path / "in" / "scene.nc", "-m", "mosaiks:4096", "--units", DN,
-        "--overlap", "8", "--option", "token_px=4", "--option", "window_px=64", "-o", out / "a.nc",
+    words = ("embed", tmp_path / "in" / "scene.nc", "-m", "waits", "--units", DN)
+    words += ("--batch-size", "1", "--option", "window_px=32", "-o", out / "a.nc")
+    child = pexpect.spawn(
+        sys.executable, ["-c", WAITING, *map(str, words)],
+        env=ENV, encoding="utf-8", timeout=120, dimensions=(30, 100),
     )  # fmt: skip
-    child.expect(r"[1-9]\d*/\d+")
+    child.expect(r"2/\d+")
     child.sendintr()
     child.expect("interrupted")
     child.expect(pexpect.EOF)
@@ -357,6 +395,77 @@ def test_ctrl_c_on_a_terminal_is_clean(pixels, tmp_path):
     child.close()
     assert child.exitstatus == 130
     assert not out.exists()
+
+
+def test_an_interrupt_that_a_library_swallows_is_not_lost():
+    from rs_embed.cli import console, interrupts
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        interrupts.watch()
+        with console.progress("x") as report:
+            report(1, 2)
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)  # as a reader of netCDF does
+            assert interrupts.came()
+            with pytest.raises(KeyboardInterrupt):
+                report(2, 2)
+    finally:
+        interrupts.watch()
+        signal.signal(signal.SIGINT, before)
+    assert not interrupts.came()
+
+
+def test_an_output_that_is_closed_is_quiet():
+    done = subprocess.run(
+        ["bash", "-c", f"{' '.join(PROGRAM)} models >&- 2>/dev/null"], env=ENV, timeout=120
+    )
+    assert done.returncode == 0
+
+
+def test_no_variant_is_broken_across_lines():
+    child = pexpect.spawn(
+        PROGRAM[0], [*PROGRAM[1:], "models"],
+        env={**ENV, "COLUMNS": "80"}, encoding="utf-8", timeout=120, dimensions=(30, 80),
+    )  # fmt: skip
+    child.expect(pexpect.EOF)
+    words = re.sub(r"\x1b\[[0-9;]*m", "", child.before).split()
+    from rs_embed.embedders.catalog import MODEL_SPECS
+
+    for spec in MODEL_SPECS.values():
+        assert spec.id in words
+        for variant in spec.variants:
+            assert {f"{variant.name}{end}" for end in ("", ",", "*", "*,")} & set(words)
+
+
+def test_models_that_fit_a_raster_are_told(call, scene, pixels):
+    out, _ = call("models", "--for", scene, "--units", DN)
+    head, *rows = [line.split("\t") for line in out.splitlines()]
+    assert head == ["model", "fits", "why not"]
+    told = {row[0]: row[1:] for row in rows}
+    assert told["mosaiks"] == ["yes", ""]
+    assert told["remoteclip_s2rgb"] == ["yes", ""]
+    assert told["prithvi_eo_v2_s2_6b"][0] == "no"
+    assert "B8A" in told["prithvi_eo_v2_s2_6b"][1]
+    fits = {one.model: one for one in rs_embed.models_for(pixels, units=DN)}
+    assert {name for name, one in fits.items() if one.fits} == {
+        name for name, row in told.items() if row[0] == "yes"
+    }
+    assert fits["mosaiks"].modality == "s2"
+    call("models", "--units", DN, code=2)
+
+
+def test_what_is_no_single_raster_is_told_with_a_remedy(call, scene, tmp_path):
+    import shutil
+
+    safe = tmp_path / "S2A_MSIL2A.SAFE"
+    safe.mkdir()
+    shutil.copy(scene, safe / "T19_B02_10m.tif")
+    _, err = call("check", safe, "-m", "mosaiks", code=1)
+    for word in ("T19_B02_10m.tif", "xr.concat", "odc.stac.load"):
+        assert word in err
+    _, err = call("check", "https://example.org/scene.tif", "-m", "mosaiks", code=1)
+    assert "open_rasterio(url)" in err
 
 
 def test_completion_in_a_real_shell(tmp_path):

@@ -6,11 +6,12 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from rs_embed.cli import console
+from rs_embed.cli import console, interrupts
+from rs_embed.cli.usage import WrongUsageError
 from rs_embed.core.errors import RsEmbedError
 
 app = typer.Typer(
@@ -69,13 +70,18 @@ UnitsOpt = Annotated[
 ]
 CrsOpt = Annotated[str | None, typer.Option(help="CRS of a raster that names none.")]
 TimeOpt = Annotated[
-    str, typer.Option(help="each: one embedding a date of the raster; composite: their median.")
+    Literal["each", "composite"],
+    typer.Option(
+        help="each: one embedding a date of the raster; composite: their median.",
+    ),
 ]
 StartOpt = Annotated[str | None, typer.Option(help="First date, YYYY-MM-DD.")]
 EndOpt = Annotated[str | None, typer.Option(help="The date after the last, YYYY-MM-DD.")]
 PrepOpt = Annotated[
-    str,
-    typer.Option(help="native: windows at the model's own pixel size; resize: one window."),
+    Literal["native", "resize"],
+    typer.Option(
+        help="native: windows at the model's own pixel size; resize: one window.",
+    ),
 ]
 OverlapOpt = Annotated[int, typer.Option(help="0, or k for windows at 1/k of their stride.")]
 OptionOpt = Annotated[
@@ -92,10 +98,9 @@ def run() -> None:
     try:
         code = app(arguments, prog_name="rs-embed", standalone_mode=False)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        console.err.print("interrupted")
-        raise SystemExit(130) from None
     except typer.Abort:
+        if interrupts.came():
+            raise KeyboardInterrupt from None
         console.err.print("aborted")
         raise SystemExit(1) from None
     except BrokenPipeError:
@@ -106,14 +111,18 @@ def run() -> None:
         if debug:
             raise
         console.fail(str(error))
-        raise SystemExit(1) from None
+        raise SystemExit(2 if isinstance(error, WrongUsageError) else 1) from None
     except Exception as error:
+        if interrupts.came():
+            raise KeyboardInterrupt from error
         if debug:
             raise
         if _shown(error):
             raise SystemExit(2) from None
         console.fail(f"{type(error).__name__}: {error} (add --debug for the trace)")
         raise SystemExit(1) from None
+    if interrupts.came():
+        code = 130
     if code == 130:
         console.err.print("interrupted")
     raise SystemExit(code if isinstance(code, int) else 0)
@@ -157,7 +166,14 @@ def common(
 
 
 @app.command()
-def models() -> None:
+def models(
+    raster: Annotated[
+        Path | None, typer.Option("--for", help="Only tell which of them fit this raster, and why.")
+    ] = None,
+    bands: BandsOpt = None,
+    units: UnitsOpt = None,
+    crs: CrsOpt = None,
+) -> None:
     """List the models. The default variant has a star.
 
     For example:
@@ -165,9 +181,17 @@ def models() -> None:
     `rs-embed models`
 
     `rs-embed models | cut -f1`
-    """
-    from rs_embed.cli.pages import MODELS_HEAD, models_rows
 
+    `rs-embed models --for scene.tif`
+    """
+    from rs_embed.cli.pages import FITS_HEAD, MODELS_HEAD, fits_rows, models_rows
+    from rs_embed.cli.work import fits_of
+
+    if raster is not None:
+        console.table(FITS_HEAD, fits_rows(fits_of(raster, tuple(bands or ()), units, crs)))
+        return
+    if bands or units or crs:
+        raise WrongUsageError("--bands, --units and --crs go with --for RASTER")
     console.table(MODELS_HEAD, models_rows())
 
 
@@ -194,7 +218,11 @@ def embed(
     ] = Path("embedding.nc"),
     pooled: Annotated[bool, typer.Option("--pooled", help="One vector instead of a grid.")] = False,
     pooling: Annotated[
-        str | None, typer.Option(help="mean, max or model; with --pooled.", show_default="mean")
+        Literal["mean", "max", "model"] | None,
+        typer.Option(
+            help="With --pooled.",
+            show_default="mean",
+        ),
     ] = None,
     modality: ModalityOpt = None,
     option: OptionOpt = None,

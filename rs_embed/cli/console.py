@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from rs_embed.cli import interrupts
+
 if TYPE_CHECKING:
     from rs_embed.pipeline.options import Progress as Report
 
@@ -35,9 +37,9 @@ SHELL_WORDS = {
 
 @contextmanager
 def progress(label: str) -> Iterator[Report | None]:
-    """A bar of windows on a terminal; None where standard error is not one."""
+    """A bar of windows on a terminal; elsewhere only a look for interrupts, window by window."""
     if not err.is_terminal:
-        yield None
+        yield lambda done, total: interrupts.check()
         return
     columns = (
         TextColumn("{task.description}"),
@@ -50,6 +52,7 @@ def progress(label: str) -> Iterator[Report | None]:
         task = bar.add_task(label, total=None)
 
         def report(done: int, total: int) -> None:
+            interrupts.check()
             bar.update(task, completed=done, total=total)
 
         yield report
@@ -73,8 +76,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         return
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for i, title in enumerate(head):
+        # Wide enough for every word with its comma, so that no name is broken.
+        words = [word for row in rows for word in row[i].split()]
+        least = max(map(len, [title, *words]), default=0) if i < 2 else len(title)
         drawn.add_column(
-            title, overflow="fold", no_wrap=i == 0, min_width=len(title), style="bold" * (i == 0)
+            title, overflow="fold", no_wrap=i == 0, min_width=least, style="bold" * (i == 0)
         )
     for row in rows:
         drawn.add_row(*(Text(cell) for cell in row))

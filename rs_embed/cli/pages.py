@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from returns.result import Failure
 
 from rs_embed.core.model import InputSpec, ModelSpec, Option, Variant, WeightRecord
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.embedders.catalog import MODEL_SPECS, find_model
 
+if TYPE_CHECKING:
+    from rs_embed.pipeline.fitting import ModelFit
+
 MODELS_HEAD = ("model", "variants", "bands", "pixel", "window", "cell", "features", "runs on")
+FITS_HEAD = ("model", "fits", "why not")
 WEIGHTS_HEAD = ("weights", "size", "pinned by", "here")
 
 
 def models_rows() -> list[tuple[str, ...]]:
     """Every model of the catalogue, one row each; the default variant has a star."""
     return [_models_row(spec) for spec in MODEL_SPECS.values()]
+
+
+def fits_rows(fits: Sequence[ModelFit]) -> list[tuple[str, ...]]:
+    """Every model with whether it fits an array, those that do first."""
+    ordered = sorted(fits, key=lambda fit: not fit.fits)
+    return [(fit.model, "yes" if fit.fits else "no", "; ".join(fit.reasons)) for fit in ordered]
 
 
 def weights_rows() -> list[tuple[str, ...]]:

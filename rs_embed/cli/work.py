@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rs_embed.cli import console
+from rs_embed.cli.usage import WrongUsageError
 from rs_embed.core.embedding import Embedding
-from rs_embed.core.errors import ModelError, SpecError
+from rs_embed.core.errors import ModelError
 from rs_embed.core.model import Model, ModelChoice, Option, Scalar, WeightRecord
 from rs_embed.core.result import Outcome, unwrap_or_raise
 from rs_embed.core.specs import OutputSpec, PointBuffer, TemporalSpec
@@ -17,6 +18,7 @@ from rs_embed.embedders.catalog import find_model, find_spec
 
 if TYPE_CHECKING:
     from rs_embed.pipeline.array_report import ArrayReport
+    from rs_embed.pipeline.fitting import ModelFit
     from rs_embed.pipeline.options import ArrayOptions, EmbedOptions, Progress
 
 
@@ -88,6 +90,17 @@ def check_raster(raster: Path, request: CliArgs) -> ArrayReport:
 
     with unwrap_or_raise(open_path(raster)) as opened:
         return unwrap_or_raise(check_array(opened, _choice(request), *_options(request)))
+
+
+def fits_of(
+    raster: Path, bands: tuple[str, ...], units: str | None, crs: str | None
+) -> tuple[ModelFit, ...]:
+    """Which models fit a raster."""
+    from rs_embed.pipeline.fitting import fitting_models
+    from rs_embed.providers.files import open_path
+
+    with unwrap_or_raise(open_path(raster)) as opened:
+        return unwrap_or_raise(fitting_models(opened, bands=_bands(bands), units=units, crs=crs))
 
 
 def verify_model(model: str, fixtures: Path | None) -> bool:
@@ -261,7 +274,7 @@ def _output(request: CliArgs) -> OutputSpec:
         pooling: Any = request.pooling or "mean"
         return OutputSpec.pooled(pooling)
     if request.pooling is not None:
-        raise SpecError("--pooling goes with --pooled; a grid is not pooled")
+        raise WrongUsageError("--pooling goes with --pooled; a grid is not pooled")
     return OutputSpec.grid()
 
 
@@ -269,7 +282,7 @@ def _temporal(request: CliArgs) -> TemporalSpec | None:
     if request.start is None and request.end is None:
         return None
     if request.start is None or request.end is None:
-        raise SpecError("--start and --end go together; --end is the date after the last")
+        raise WrongUsageError("--start and --end go together; --end is the date after the last")
     return TemporalSpec.range(request.start, request.end)
 
 
@@ -277,7 +290,7 @@ def _only(what: str, **given: object) -> None:
     """SpecError for words that this kind of target does not take, rather than silence."""
     words = [f"--{name.replace('_', '-')}" for name, value in given.items() if value]
     if words:
-        raise SpecError(f"{', '.join(words)} only goes with {what}")
+        raise WrongUsageError(f"{', '.join(words)} only goes with {what}")
 
 
 def _lonlat(text: str) -> tuple[float, float] | None:
@@ -301,7 +314,7 @@ def _bands(words: tuple[str, ...]) -> dict[str, str] | tuple[str, ...] | None:
     for pair in words:
         wanted, equals, have = pair.partition("=")
         if not (wanted and equals and have):
-            raise SpecError(f"--bands takes WANTED=HAVE such as B8A=B8, not {pair!r}")
+            raise WrongUsageError(f"--bands takes WANTED=HAVE such as B8A=B8, not {pair!r}")
         named[wanted] = have
     return named
 
@@ -313,7 +326,7 @@ def _choice(request: CliArgs) -> ModelChoice:
     for pair in request.options:
         name, equals, text = pair.partition("=")
         if not (name and equals):
-            raise SpecError(f"--option takes NAME=VALUE such as window_px=64, not {pair!r}")
+            raise WrongUsageError(f"--option takes NAME=VALUE such as window_px=64, not {pair!r}")
         values[name] = _value(known[name], text) if name in known else text
     choice = ModelChoice(
         chosen.id, chosen.variant.name, request.modality, values, weights=request.weights

@@ -109,8 +109,11 @@ def open_path(path: str | Path) -> Outcome[Any]:
     place = Path(path).expanduser()
     if not place.exists():
         return Failure(_missing(place))
+    if place.is_dir() and not _is_zarr(place):
+        return Failure(_no_single_file(place))
     try:
-        return Success(_open_lazily(place))
+        found = _open_lazily(place)
+        return Failure(_several(place, found)) if isinstance(found, list) else Success(found)
     except (OSError, ValueError, KeyError) as error:
         return Failure(
             caused(
@@ -134,6 +137,35 @@ def _kept_open(array: Any, path: Path, units: str | None) -> Outcome[Raster]:
     else:
         array.close()
     return outcome
+
+
+def _is_zarr(folder: Path) -> bool:
+    return folder.suffix == ".zarr" or any(
+        (folder / name).exists() for name in (".zgroup", ".zmetadata", ".zarray", "zarr.json")
+    )
+
+
+def _no_single_file(folder: Path) -> ProviderError:
+    """A scene of one file a band, as Sentinel-2's SAFE and Landsat's folders are."""
+    images = sorted(p.name for p in folder.rglob("*") if p.suffix.lower() in (".tif", ".jp2"))
+    held = f" with {len(images)} images, such as {images[0]}" if images else ""
+    return ProviderError(
+        f"{str(folder)!r} is a folder{held}, and no Zarr store; stack the bands of one resolution "
+        "into an array and embed that: xr.concat([rioxarray.open_rasterio(path).squeeze() for "
+        "path in paths], xr.Variable('band', names)), or load the items with odc.stac.load"
+    )
+
+
+def _several(path: Path, found: Sequence[Any]) -> ProviderError:
+    """A file of several datasets, which GDAL opens one by one."""
+    for one in found:
+        one.close()
+    shapes = ", ".join("x".join(str(n) for n in one.sizes.values()) for one in found[:4])
+    return ProviderError(
+        f"{str(path)!r} holds {len(found)} datasets ({shapes}); open the one you mean and embed "
+        "that: rasterio.open(path).subdatasets lists their names, and "
+        "rioxarray.open_rasterio(name) opens one"
+    )
 
 
 def _missing(path: Path) -> ProviderError:
