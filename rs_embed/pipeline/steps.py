@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,7 @@ from rs_embed.embedders.catalog import find_model
 from rs_embed.embedders.runtime import LoadedModel, load
 from rs_embed.pipeline.assemble import assemble_embedding, collections_of
 from rs_embed.pipeline.options import EmbedOptions, Progress, check_plan, check_request
-from rs_embed.pipeline.tokens_of import tokens_of
+from rs_embed.pipeline.tokens_of import absent_bands, stack_windows, tokens_of
 from rs_embed.plugins.notices import RsEmbedWarning
 from rs_embed.providers.base import Provider, list_scenes
 
@@ -282,7 +282,7 @@ def encoded(
     except RsEmbedError as error:
         return [Failure(error) for _ in inputs]
     for index in range(len(inputs)):
-        absent = batches.absent(index)
+        absent = absent_bands(inputs[index].plan, batches.bands_seen[index])
         if index not in failed and absent is not None:
             failed[index] = absent
     return [
@@ -318,14 +318,14 @@ class _Batches:
         self._progress = progress
         self._mosaics = [TokenMosaic(one.plan.tiling, one.plan.model.dim) for one in inputs]
         self._counts = [0 for _ in inputs]
-        self._bands = [np.zeros(len(one.plan.model.bands), dtype=bool) for one in inputs]
+        self.bands_seen = [np.zeros(len(one.plan.model.bands), dtype=bool) for one in inputs]
         self._total = sum(len(one.plan.tiling) for one in inputs)
         self._queue: list[tuple[int, int, _Seen]] = []
 
     def add(self, index: int, i: int, seen: _Seen) -> None:
         """Window ``i`` of an input, run when a batch is full."""
         self._mosaics[index].note(seen.valid.missing, seen.present)
-        self._bands[index] |= seen.bands
+        self.bands_seen[index] |= seen.bands
         if seen.valid.tokens is not None and not seen.valid.tokens.any():
             self._count([index])  # nothing to see: not run, and its cells stay missing
             return
@@ -338,21 +338,6 @@ class _Batches:
         """The rest of an input will not come."""
         left = len(self._inputs[index].plan.tiling) - self._counts[index]
         self._count([index] * (left - sum(one == index for one, _, _ in self._queue)))
-
-    def absent(self, index: int) -> RsEmbedError | None:
-        """The error of an input that lacks a band everywhere, where no rule says what to do."""
-        planned, seen = self._inputs[index].plan, self._bands[index]
-        model = planned.model
-        needed = [not item.optional for item in model.inputs for _ in item.bands]
-        missing = [b for b, n, s in zip(model.bands, needed, seen, strict=True) if n and not s]
-        ruled = model.spec.masks_missing or planned.fill is not None
-        if ruled or not missing or not seen.any():
-            return None
-        return ModelError(
-            f"no pixel of band {', '.join(missing)} is valid anywhere, and {model.id} has no rule "
-            f"for a band that is missing; take other dates, name a stand-in such as "
-            f"bands={{{missing[0]!r}: '<a band you have>'}}, or set SensorSpec(fill_value=...)"
-        )
 
     def finish(self) -> list[TokenGrid]:
         """Run what is waiting; the cells of every input."""
@@ -432,18 +417,6 @@ def south_up(tiled: TiledInput) -> bool:
 def _alike(one: Windows, other: Windows) -> bool:
     """Whether two windows can stand in one batch."""
     return one.pixels.shape == other.pixels.shape and one.scale_m == other.scale_m
-
-
-def stack_windows(parts: Sequence[Windows]) -> Windows:
-    """Windows of one shape as one batch."""
-    if len(parts) == 1:
-        return parts[0]
-    return replace(
-        parts[0],
-        pixels=np.concatenate([part.pixels for part in parts]),
-        intervals=tuple(intervals for part in parts for intervals in part.intervals),
-        lonlat=np.concatenate([part.lonlat for part in parts]),
-    )
 
 
 def _tokens_ground(pixels: np.ndarray, model: Model) -> np.ndarray:

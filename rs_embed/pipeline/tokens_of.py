@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from returns.result import Failure, Success
 
 from rs_embed.core.errors import ModelError, RsEmbedError
 from rs_embed.core.model import Model
+from rs_embed.core.plan import RoiPlan
 from rs_embed.core.prepare import Windows
 from rs_embed.core.result import Outcome
 from rs_embed.core.tokens import Tokens
@@ -24,6 +28,35 @@ def tokens_of(loaded: LoadedModel, model: Model, batch: Windows) -> Outcome[Toke
         guarded(model, "prepare", lambda: prepare(model, batch))
         .bind(lambda arrays: guarded(model, "encode", lambda: encode(loaded, arrays, model)))
         .bind(lambda found: _sound(model, found, batch))
+    )
+
+
+def stack_windows(parts: Sequence[Windows]) -> Windows:
+    """Windows of one shape as one batch."""
+    if len(parts) == 1:
+        return parts[0]
+    return replace(
+        parts[0],
+        pixels=np.concatenate([part.pixels for part in parts]),
+        intervals=tuple(intervals for part in parts for intervals in part.intervals),
+        lonlat=np.concatenate([part.lonlat for part in parts]),
+    )
+
+
+def absent_bands(planned: RoiPlan, seen: np.ndarray) -> RsEmbedError | None:
+    """The error of a region that lacks a band everywhere, where no rule says what to do.
+
+    ``seen`` says of each band of the model whether any pixel of it was valid.
+    """
+    model = planned.model
+    needed = [not item.optional for item in model.inputs for _ in item.bands]
+    missing = [b for b, n, s in zip(model.bands, needed, seen, strict=True) if n and not s]
+    if not missing or not seen.any() or model.spec.masks_missing or planned.fill is not None:
+        return None
+    return ModelError(
+        f"no pixel of band {', '.join(missing)} is valid anywhere, and {model.id} has no rule "
+        f"for a band that is missing; take other dates, name a stand-in such as "
+        f"bands={{{missing[0]!r}: '<a band you have>'}}, or set SensorSpec(fill_value=...)"
     )
 
 
