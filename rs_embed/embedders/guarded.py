@@ -31,7 +31,12 @@ def guarded(model: Model, role: str, call: Callable[[], T]) -> Outcome[T]:
         if missing is not None:
             return Failure(caused(ModelError(missing), by=error))
         name = getattr(model.spec, role) or f"{model.spec.module}:{role}"
-        if name.startswith("rs_embed."):
+        # Too little memory is nobody's fault: a smaller batch may do, and callers try one.
+        if name.startswith("rs_embed.") or _out_of_memory(error):
             raise
         text = f"{model.id}: its function {name} raised {type(error).__name__}: {error}"
         return Failure(caused(ModelError(text), by=error))
+
+
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "out of memory" in str(error).lower()

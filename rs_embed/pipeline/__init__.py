@@ -31,10 +31,10 @@ from rs_embed.pipeline.steps import (
     plan,
     provenance,
     south_up,
-    stack_windows,
     tiled_input,
     windows,
 )
+from rs_embed.pipeline.tokens_of import stack_windows
 from rs_embed.providers.base import open_provider
 from rs_embed.providers.base import register as register_source
 from rs_embed.providers.local import sample_scene

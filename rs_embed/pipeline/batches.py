@@ -14,10 +14,11 @@ from rs_embed.core.prepare import Windows
 from rs_embed.core.result import Outcome
 from rs_embed.core.token_grid import TokenGrid, TokenMosaic
 from rs_embed.core.tokens import Tokens
-from rs_embed.embedders.runtime import LoadedModel, encode, prepare
-from rs_embed.pipeline.steps import _BATCH, TiledInput, _Seen, stack_windows
+from rs_embed.embedders.runtime import LoadedModel
+from rs_embed.pipeline.steps import _BATCH, TiledInput, _Seen
 from rs_embed.pipeline.steps import _alike as alike
 from rs_embed.pipeline.steps import _seen as seen
+from rs_embed.pipeline.tokens_of import stack_windows, tokens_of
 from rs_embed.plugins.notices import warn_once
 
 Finished = tuple[Any, Outcome[TokenGrid]]
@@ -124,9 +125,7 @@ class Batcher:
         """The tokens; None where the device ran out of memory and fewer windows may fit."""
         model = self.loaded.model
         try:
-            return Success(encode(self.loaded, prepare(model, batch), model))
-        except RsEmbedError as error:
-            return Failure(error)
+            return tokens_of(self.loaded, model, batch)
         except (MemoryError, RuntimeError) as error:
             if len(batch.pixels) > 1 and _out_of_memory(error):
                 return None
