@@ -22,7 +22,7 @@ from rs_embed.core.errors import ModelError, ProviderError, RsEmbedError, SpecEr
 from rs_embed.core.model import ModelChoice
 from rs_embed.core.specs import BBox, OutputSpec, PointBuffer, SensorSpec, TemporalSpec
 from rs_embed.core.version import __version__ as __version__
-from rs_embed.exports import export_batch, export_npz
+from rs_embed.exports import export_batch, export_npz, load_export
 
 __all__ = [
     "BBox",
@@ -41,6 +41,7 @@ __all__ = [
     "get_embedding",
     "get_embeddings_batch",
     "inspect_gee_patch",
+    "load_export",
     "load_model",
     "open_embedding",
     "models_for",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rs_embed.core.embedding import Embedding
 from rs_embed.core.model import ModelChoice, ModelSpec
@@ -89,6 +89,7 @@ def get_embeddings_batch(
     overlap: int = 0,
     batch_size: int | None = None,
     progress: Progress | None = None,
+    on_error: Literal["raise", "return"] = "raise",
 ) -> list[Embedding]:
     """The embeddings of several ROIs, in their order; windows of all of them share batches.
 
@@ -96,10 +97,14 @@ def get_embeddings_batch(
     ----------
     spatials : list of BBox or PointBuffer
         At least one. The other parameters are those of `get_embedding`.
+    on_error : {"raise", "return"}
+        Raise the error of the first ROI that fails, and fetch no more; or give each error in its
+        ROI's place.
 
     Returns
     -------
     list of Embedding
+        Each its own, also of a ROI that is given twice.
 
     Raises
     ------
@@ -107,13 +112,16 @@ def get_embeddings_batch(
         The message names the ROI that failed by index and place.
     """
     from rs_embed.pipeline.options import EmbedOptions
-    from rs_embed.pipeline.rois import embed_rois, with_roi_context
+    from rs_embed.pipeline.rois import embed_rois, embeddings_or_errors
 
     options = EmbedOptions(
         output, temporal, sensor, backend, source, device, input_prep, overlap, batch_size, progress
     )
-    each = unwrap_or_raise(embed_rois(model, spatials, options))
-    return [unwrap_or_raise(with_roi_context(i, spatials[i], one)) for i, one in enumerate(each)]
+    return unwrap_or_raise(
+        embeddings_or_errors(
+            embed_rois(model, spatials, options, stop=on_error == "raise"), spatials, on_error
+        )
+    )
 
 
 def inspect_gee_patch(

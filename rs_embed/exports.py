@@ -166,3 +166,30 @@ def export_npz(
             )
         )
     )  # fmt: skip
+
+
+def load_export(path: str) -> Any:
+    """An export read back, whatever its format.
+
+    Parameters
+    ----------
+    path : str
+        The ``out_dir`` or ``out_path`` of an export.
+
+    Returns
+    -------
+    Dataset, or list of dict
+        Vectors: an xarray Dataset with a variable ``(place, feature)`` float32 a model, named as
+        the model was, NaN where it failed; ``place`` are the names, ``lon`` and ``lat`` degrees,
+        ``status`` "ok" or "failed" by place and model. Where models differ in length, the dim is
+        ``feature_<length>``. Grids: a list, one entry a place, of DataArrays by model, None where
+        it failed. Places are in the order of the request, failed ones too.
+
+    Raises
+    ------
+    SpecError
+        Where there is no export, or it is broken.
+    """
+    from rs_embed.export.reading import load_export as load
+
+    return unwrap_or_raise(load(path))

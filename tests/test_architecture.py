@@ -23,7 +23,7 @@ ARROWS = {
     "parity": {"core", "embedders"},
     "pipeline": {"core", "plugins", "raster", "embedders", "providers", "export"},
     "api": {"core", "export", "pipeline"},
-    "exports": {"core", "pipeline"},
+    "exports": {"core", "export", "pipeline"},
     "accessors": {"core", "analysis", "export", "pipeline"},
     "georef": {"raster"},
     "the face": {"core", "api", "exports", "accessors"},

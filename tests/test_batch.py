@@ -57,7 +57,7 @@ def single(spatial, **keywords):
 def test_each_distinct_plan_is_fetched_once_and_handed_on(source, monkeypatch, workers, group):
     """Whatever the number of workers, and however few pixels may be held at once."""
     source.workers = workers
-    monkeypatch.setattr("rs_embed.pipeline.rois._GROUP_VALUES", group)
+    monkeypatch.setattr("rs_embed.pipeline.stream.AHEAD_BYTES", group)
     asked = [*SPOTS, SPOTS[1], SPOTS[0], *SPOTS]
     results = batch(asked, output=OutputSpec.grid())
     assert len(source.fetch_window) == len(set(source.fetch_window)) == len(SPOTS)
@@ -69,7 +69,7 @@ def test_each_distinct_plan_is_fetched_once_and_handed_on(source, monkeypatch, w
 def test_regions_that_see_the_same_pixels_share_a_fetch(source, monkeypatch, workers):
     """One and two cells from one corner lie in the same window; others are asked for between."""
     source.workers = workers
-    monkeypatch.setattr("rs_embed.pipeline.rois._GROUP_VALUES", 1)
+    monkeypatch.setattr("rs_embed.pipeline.stream.AHEAD_BYTES", 1)
     from rs_embed.core.crs import project
 
     def box(east: int, cells: int) -> BBox:
@@ -103,7 +103,7 @@ def test_a_batch_that_cannot_be_planned_fetches_and_builds_nothing(source):
 @pytest.mark.parametrize("group", [1, 20_000, 64_000_000])
 def test_order_is_kept_and_each_is_what_it_is_alone(source, monkeypatch, workers, group):
     source.workers = workers
-    monkeypatch.setattr("rs_embed.pipeline.rois._GROUP_VALUES", group)
+    monkeypatch.setattr("rs_embed.pipeline.stream.AHEAD_BYTES", group)
     asked = [SPOTS[i] for i in (3, 0, 2, 1)]
     together = batch(asked, output=OutputSpec.grid())
     for spatial, one in zip(asked, together, strict=True):
@@ -130,7 +130,7 @@ def test_one_window_at_a_time_gives_the_same(source):
 
 @pytest.mark.parametrize("group", [1, 64_000_000])
 def test_progress_counts_the_windows_of_all(source, monkeypatch, group):
-    monkeypatch.setattr("rs_embed.pipeline.rois._GROUP_VALUES", group)
+    monkeypatch.setattr("rs_embed.pipeline.stream.AHEAD_BYTES", group)
     told: list[tuple[int, int]] = []
     batch(SPOTS, batch_size=5, progress=lambda done, total: told.append((done, total)))
     done = [one for one, _ in told]
@@ -259,3 +259,82 @@ def test_cuda_without_cuda_is_an_error(source, monkeypatch, device, model):
 def test_a_device_that_is_none_is_an_error(source, device):
     with pytest.raises(ModelError, match="device must be"):
         single(SPOTS[0], device=device)
+
+
+# The loop
+
+
+def test_the_same_region_twice_gives_two_objects(source):
+    one, other = batch([SPOTS[0], SPOTS[0]])
+    assert one is not other
+    assert one.data is not other.data
+    one.data[:] = 0
+    one.meta["mine"] = True
+    assert other.data.any()
+    assert "mine" not in other.meta
+    assert len(source.fetch_window) == 1
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_region_that_fails_for_good_stops_what_is_queued(source, workers):
+    source.workers = workers
+    source.fails = lambda plan: len(source.fetch_window) == 1
+    many = [PointBuffer(10 + 0.01 * i, 50, 160) for i in range(200)]
+    with pytest.raises(ProviderError, match=r"^spatials\[\d\] "):
+        batch(many)
+    assert len(source.fetch_window) <= 4 * workers + 1
+
+
+def test_errors_stand_in_their_place_where_that_is_asked(source):
+    source.fails = lambda plan: plan.grid.height > 90
+    wrong = PointBuffer(200, 50, 80)
+    found = batch([wrong, *SPOTS], on_error="return")
+    assert isinstance(found[0], SpecError)
+    assert isinstance(found[4], ProviderError)
+    assert str(found[4]).startswith(f"spatials[4] {SPOTS[3]}: ")
+    for spatial, one in zip(SPOTS[:3], found[1:4], strict=True):
+        np.testing.assert_array_equal(one.data, single(spatial).data)
+    with pytest.raises(SpecError, match="on_error must be"):
+        batch(SPOTS, on_error="ignore")
+
+
+def test_fetches_go_on_while_the_model_runs(source, monkeypatch):
+    """The first batch does not end before a later region has been fetched."""
+    source.workers = 2
+    later = threading.Event()
+    fetch, encode = CountingProvider.fetch, counting.encode
+
+    def noted(self, plan):
+        found = fetch(self, plan)
+        if len(self.fetch_window) >= 5:
+            later.set()
+        return found
+
+    def waiting(network, arrays, model):
+        assert later.wait(timeout=30)
+        return encode(network, arrays, model)
+
+    monkeypatch.setattr(CountingProvider, "fetch", noted)
+    monkeypatch.setattr(counting, "encode", waiting)
+    many = [PointBuffer(10 + 0.01 * i, 50, 160) for i in range(10)]
+    assert len(batch(many, batch_size=1)) == 10
+
+
+def test_a_region_is_let_go_of_once_it_is_done(source, monkeypatch):
+    """Mosaics are held of the regions of one batch, however many regions there are."""
+    from rs_embed.pipeline import batches
+
+    alive, most = [0], [0]
+
+    class Counted(batches.TokenMosaic):
+        def __init__(self, *given):
+            super().__init__(*given)
+            alive[0] += 1
+            most[0] = max(most[0], alive[0])
+
+        def __del__(self):
+            alive[0] -= 1
+
+    monkeypatch.setattr(batches, "TokenMosaic", Counted)
+    batch([PointBuffer(10 + 0.01 * i, 50, 160) for i in range(60)], batch_size=4)
+    assert most[0] <= 6

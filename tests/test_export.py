@@ -108,7 +108,7 @@ def test_one_file_holds_a_row_a_place(source, tmp_path):
         rows = held["embedding/counted"]
         assert held["name"].tolist() == list("abcde")
         np.testing.assert_array_equal(held["lon"], [p.lon for p in PLACES])
-        assert held["place/b/input/counted"].shape == (3, 32, 32)
+        assert held["places/b/input/counted"].shape == (3, 32, 32)
     assert rows.shape == (5, 10)
     for row, place in zip(rows, PLACES, strict=True):
         np.testing.assert_array_equal(row, one(place).data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,11 +44,13 @@ class Batcher:
     loaded : LoadedModel
     size : int
         Windows a batch; halved where the device has no memory for as many.
+    ran : callable, optional
+        Told how many windows are done, a batch at a time.
     """
 
     loaded: LoadedModel
     size: int
-    ran: int = 0
+    ran: Callable[[int], None] | None = None
     _queue: list[tuple[_Roi, int, _Seen]] = field(default_factory=list)
 
     @property
@@ -64,7 +66,7 @@ class Batcher:
             for i, one in enumerate(seen(ready)):
                 roi.mosaic.note(one.valid.missing, one.present)
                 if one.valid.tokens is not None and not one.valid.tokens.any():
-                    self.ran += 1  # nothing to see: not run, and its cells stay missing
+                    self._count(1)  # nothing to see: not run, and its cells stay missing
                     yield from _less(roi)
                     continue
                 if self._queue and not alike(self._queue[0][2].window, one.window):
@@ -73,8 +75,9 @@ class Batcher:
                 if len(self._queue) >= self.size:
                     yield from self.flush()
         except RsEmbedError as error:  # a lazy array that cannot be read
-            self._queue = [one for one in self._queue if one[0] is not roi]
-            roi.left = 0
+            kept = [one for one in self._queue if one[0] is not roi]
+            self._count(roi.left)  # the rest of it will not come
+            self._queue, roi.left = kept, 0
             yield key, Failure(error)
 
     def flush(self) -> Iterator[Finished]:
@@ -100,13 +103,17 @@ class Batcher:
             yield from self._apart(part, outcome.failure())
             return
         tokens = outcome.unwrap()
+        self._count(len(part))
         for k, (roi, i, one) in enumerate(part):
             cells = tokens.grid[k]
             if one.valid.tokens is not None:
                 cells = np.where(one.valid.tokens[0, ..., None], cells, np.float32(np.nan))
             roi.mosaic.add(i, cells, None if tokens.image is None else tokens.image[k])
-            self.ran += 1
             yield from _less(roi)
+
+    def _count(self, windows: int) -> None:
+        if self.ran is not None and windows:
+            self.ran(windows)
 
     def _apart(
         self, part: list[tuple[_Roi, int, _Seen]], error: RsEmbedError
@@ -118,7 +125,7 @@ class Batcher:
             return
         roi = part[0][0]
         roi.failed = roi.failed or error
-        self.ran += 1
+        self._count(1)
         yield from _less(roi)
 
     def _encoded(self, batch: Windows) -> Outcome[Tokens] | None:

@@ -42,7 +42,7 @@ from rs_embed.pipeline.export_plan import (
 from rs_embed.pipeline.export_request import ExportRequest, check_export, file_names, with_suffix
 from rs_embed.pipeline.export_state import OpenPlace, open_place, rows_only, with_arrays
 from rs_embed.pipeline.progress import ExportProgress
-from rs_embed.pipeline.stream import Lane, Result, Settings, Stream
+from rs_embed.pipeline.stream import Lane, Settings, Stream, StreamResult
 from rs_embed.pipeline.threads import Workers
 
 log = logging.getLogger("rs_embed.export")
@@ -254,7 +254,7 @@ class Run:
     def _fingerprints(self, spatial: SpatialSpec) -> dict[str, str]:
         return {o.lane.label: item_fingerprint(o.fingerprint, spatial) for o in self.lanes}
 
-    def _take(self, result: Result) -> list[int] | None:
+    def _take(self, result: StreamResult) -> list[int] | None:
         """Note a result; the indices of its place once all its models are there."""
         indices = self.alike[result.place]
         spatial = self.request.spatials[result.place]

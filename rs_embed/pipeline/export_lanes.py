@@ -30,11 +30,11 @@ from rs_embed.export.record import Layer, ModelRecord, layer_json, stored
 from rs_embed.pipeline.assemble import assemble_embedding
 from rs_embed.pipeline.export_plan import model_fingerprint
 from rs_embed.pipeline.export_request import ExportRequest, labels, sensor_of
-from rs_embed.pipeline.inspect import _checked as check_patch
+from rs_embed.pipeline.inspect import check_patch
 from rs_embed.pipeline.options import EmbedOptions, check_request
-from rs_embed.pipeline.rois import _scale_note as scale_note
+from rs_embed.pipeline.rois import scale_note
 from rs_embed.pipeline.steps import provenance, south_up
-from rs_embed.pipeline.stream import Lane, Result
+from rs_embed.pipeline.stream import Lane, StreamResult
 from rs_embed.providers.auto import choose_provider
 from rs_embed.providers.base import Provider
 
@@ -201,7 +201,7 @@ def failed_record(label: str, fingerprint: str, error: RsEmbedError) -> ModelRec
 
 def record_of(
     one: ExportLane,
-    result: Result,
+    result: StreamResult,
     loaded: LoadedModel | None,
     request: ExportRequest,
     fingerprint: str,

@@ -205,6 +205,12 @@ def _check_format(request: ExportRequest) -> Iterable[Outcome[Any]]:
         yield Failure(SpecError("cog holds grids; use output=OutputSpec.grid()"))
     if form == "cog" and request.out_path is not None:
         yield Failure(SpecError("a cog holds one grid; use out_dir, a file a place and model"))
+    if form == "cog" and request.dtype != "float32":
+        yield Failure(SpecError("cog holds float32; leave dtype out, or use format='zarr'"))
+    if form == "geoparquet":
+        from rs_embed.export.places.geoparquet import installed
+
+        yield installed()
     if form in ("geoparquet", "cog") and request.save_inputs:
         yield Failure(
             SpecError(f"{form} holds embeddings alone; pass save_inputs=False, or use format='npz'")

@@ -128,7 +128,7 @@ class CheckedProvider(Provider):
 
     def fetch(self, plan: FetchPlan) -> Outcome[Patch]:
         """The source's patch, checked."""
-        return self.source.fetch(plan).bind(lambda patch: _checked(patch, plan))
+        return self.source.fetch(plan).bind(lambda patch: check_patch(patch, plan))
 
     def check_available(self) -> Outcome[None]:
         """Whether the source can be asked."""
@@ -144,7 +144,7 @@ class CheckedProvider(Provider):
 
     def read(self, plan: FetchPlan) -> Outcome[Patch]:
         """The source's part of a region, checked."""
-        return self.source.read(plan).bind(lambda patch: _checked(patch, plan))
+        return self.source.read(plan).bind(lambda patch: check_patch(patch, plan))
 
     def explain_empty(self, plan: FetchPlan) -> Outcome[None]:
         """Why a plan has no scene, where the source tells."""
@@ -158,7 +158,11 @@ def with_checks(provider: Provider, sensor: SensorSpec | None) -> Provider:
     return CheckedProvider(provider, provider.name, provider.workers)
 
 
-def _checked(patch: Patch, plan: FetchPlan) -> Outcome[Patch]:
+def check_patch(patch: Patch, plan: FetchPlan) -> Outcome[Patch]:
+    """The patch with the report of its checks in ``meta``, as the plan's sensor asks for them.
+
+    Fails with ProviderError where it is unfit and ``check_raise`` is set.
+    """
     sensor = plan.sensor
     quality = check_pixels(patch.data, patch.bands, patch.units, fill_value=sensor.fill_value)
     name = f"{_file_word(plan.collection)}_{plan.fingerprint[:12]}"

@@ -1,50 +1,43 @@
-"""Many ROIs: each distinct plan fetched and run once, in groups that bound memory."""
+"""Many ROIs of one model: the loop of `rs_embed.pipeline.stream`, its results kept in order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
 from returns.result import Failure, Result, Success
 
 from rs_embed.core.embedding import Embedding
-from rs_embed.core.errors import SpecError
-from rs_embed.core.grid import Grid
+from rs_embed.core.errors import ModelError, RsEmbedError, SpecError
+from rs_embed.core.fetch import SourceInfo
 from rs_embed.core.model import Model, ModelChoice
-from rs_embed.core.patch import PatchReader, stack_readers
-from rs_embed.core.plan import FetchPlan, RoiPlan
 from rs_embed.core.result import Outcome, caused, collect
-from rs_embed.core.specs import SensorSpec, SpatialSpec
+from rs_embed.core.specs import SensorSpec, SpatialSpec, check_spatial
+from rs_embed.core.token_grid import TokenGrid
 from rs_embed.embedders.catalog import find_model
 from rs_embed.embedders.runtime import LoadedModel, load
 from rs_embed.pipeline.assemble import assemble_embedding
-from rs_embed.pipeline.inspect import with_checks
-from rs_embed.pipeline.options import EmbedOptions, Progress, check_request
-from rs_embed.pipeline.steps import (
-    TiledInput,
-    encoded,
-    plan,
-    provenance,
-    south_up,
-    tiled_input,
-    warn_of_values,
-)
+from rs_embed.pipeline.inspect import check_patch
+from rs_embed.pipeline.options import EmbedOptions, check_request
+from rs_embed.pipeline.steps import provenance, south_up
+from rs_embed.pipeline.stream import Lane, Settings, Stream, StreamResult, plan_lane
 from rs_embed.plugins.notices import warn_once
 from rs_embed.providers.auto import choose_provider
-from rs_embed.providers.base import Provider, list_scenes
-from rs_embed.providers.waiting import threads
-
-Key = tuple[Grid, tuple[str, ...]]
-# Pixel values fetched ahead and held at once: 256 MB of float32.
-_GROUP_VALUES = 64_000_000
+from rs_embed.providers.base import Provider
 
 
 def embed_rois(
-    model: str | ModelChoice, spatials: Sequence[SpatialSpec], options: EmbedOptions
+    model: str | ModelChoice,
+    spatials: Sequence[SpatialSpec],
+    options: EmbedOptions,
+    *,
+    stop: bool = False,
 ) -> Outcome[list[Outcome[Embedding]]]:
-    """An Outcome for each ROI, in order; a Failure where the request as a whole is wrong."""
+    """An Outcome for each ROI, in order; a Failure where the request as a whole is wrong.
+
+    With ``stop``, the first ROI that fails is the Failure, and what is queued is dropped.
+    """
     if not isinstance(spatials, list | tuple) or not spatials:
         return Failure(SpecError("spatials must be a non-empty list of BBox or PointBuffer"))
     return Result.do(
@@ -52,192 +45,149 @@ def embed_rois(
         for chosen in find_model(model)
         for _ in check_request(chosen, options)
         for source in choose_provider(chosen, options.backend, options.source)
-        for done in _embed(chosen, with_checks(source, options.sensor), list(spatials), options)
+        for sources in collect(source.describe(item, options.sensor) for item in chosen.inputs)
+        for done in _embedded(_lane(chosen, source, sources, options), spatials, options, stop)
     )
 
 
-def with_roi_context(
-    index: int, spatial: SpatialSpec, outcome: Outcome[Embedding]
-) -> Outcome[Embedding]:
-    """The same Outcome; an error says which ROI it belongs to."""
-    return outcome.alt(
-        lambda error: caused(
-            type(error)(f"spatials[{index}] {spatial}: {error}", transient=error.transient),
-            by=error,
-        )
-    )
+def _lane(
+    model: Model, source: Provider, sources: tuple[SourceInfo, ...], options: EmbedOptions
+) -> Lane:
+    sensor = options.sensor
+    check = check_patch if sensor is not None and sensor.check_input else None
+    return Lane(model.id, model, source, sources, sensor, options.temporal, check)
 
 
-def _embed(
-    model: Model, provider: Provider, spatials: list[SpatialSpec], options: EmbedOptions
+def _embedded(
+    lane: Lane, spatials: Sequence[SpatialSpec], options: EmbedOptions, stop: bool
 ) -> Outcome[list[Outcome[Embedding]]]:
-    input_prep: Any = options.input_prep
-    plans = [
-        plan(
-            model, one, options.temporal, provider, sensor=options.sensor, input_prep=input_prep,
-            overlap=options.overlap, output=options.output,
-        )
-        for one in spatials
-    ]  # fmt: skip
-    distinct = {_key(p.unwrap()): p.unwrap() for p in plans if isinstance(p, Success)}
-    # A batch that cannot be planned at all needs neither weights nor pixels.
-    if not distinct:
-        return Success(_in_order(plans, {}))
-    return Result.do(
-        _in_order(plans, _run(loaded, distinct, provider, options))
-        for _ in provider.check_available()
-        for loaded in load(model, options.device)
+    return _Rois(lane, spatials, options, stop).run()
+
+
+def with_roi_context(index: int, spatial: SpatialSpec, error: RsEmbedError) -> RsEmbedError:
+    """The error, saying which ROI it belongs to."""
+    return caused(
+        type(error)(f"spatials[{index}] {spatial}: {error}", transient=error.transient), by=error
     )
 
 
-def _run(
-    loaded: LoadedModel, plans: dict[Key, RoiPlan], provider: Provider, options: EmbedOptions
-) -> dict[Key, Outcome[Embedding]]:
-    """The embedding of every plan."""
-    note = _scale_note(loaded.model, options.sensor)
-    results: dict[Key, Outcome[Embedding]] = {}
-    total = sum(len(planned.tiling) for planned in plans.values())
-    before = 0
-    odd: dict[str, None] = {}
-    for group, inputs, scenes in _groups(plans, provider):
-        good = {key: one.unwrap() for key, one in inputs.items() if isinstance(one, Success)}
-        grids = encoded(
-            loaded,
-            list(good.values()),
-            batch_size=options.batch_size,
-            progress=_counted(options.progress, before, total),
-        )
-        before += sum(len(planned.tiling) for planned in group.values())
-        odd |= dict.fromkeys(text for one in good.values() for text in one.value_problems())
-        listed = scenes()
-        for (key, tiled), cells in zip(good.items(), grids, strict=True):
-            meta = {**provenance(tiled, loaded, provider, listed), **note}
-            results[key] = cells.bind(
-                lambda found, tiled=tiled, meta=meta: assemble_embedding(  # type: ignore[misc]
-                    tiled.plan, found, options.output, meta, flip_rows=south_up(tiled)
-                )
-            )
-        for key, one in inputs.items():
-            if key not in good:
-                results[key] = Failure(one.failure())
-    warn_of_values(odd)
-    return results
+def embeddings_or_errors(
+    outcomes: Outcome[list[Outcome[Embedding]]], spatials: Sequence[SpatialSpec], on_error: str
+) -> Outcome[list[Any]]:
+    """What `rs_embed.get_embeddings_batch` returns: an error stands where its ROI failed.
 
-
-def _in_order(
-    plans: Sequence[Outcome[RoiPlan]], results: Mapping[Key, Outcome[Embedding]]
-) -> list[Outcome[Embedding]]:
-    """The result of every plan; of two equal plans each has its own."""
-    handed_out: set[Key] = set()
-
-    def own(planned: RoiPlan) -> Outcome[Embedding]:
-        key = _key(planned)
-        if key in handed_out:
-            return results[key].map(deepcopy)
-        handed_out.add(key)
-        return results[key]
-
-    return [planned.bind(own) for planned in plans]
-
-
-def _counted(progress: Progress | None, before: int, total: int) -> Progress | None:
-    """Progress of one group, told as progress of them all."""
-    if progress is None:
-        return None
-    return lambda done, _: progress(before + done, total)
-
-
-Group = dict[Key, RoiPlan]
-ListScenes = Callable[[], dict[str, Any]]
-"""What the source tells of the scenes of a group's fetches, by fingerprint."""
-
-
-def _groups(
-    plans: Group, provider: Provider
-) -> Iterator[tuple[Group, dict[Key, Outcome[TiledInput]], ListScenes]]:
-    """Inputs in groups small enough to hold; the next group is opened while one is run.
-
-    The scenes of a whole group are listed in one go, while its pixels come.
+    Fails with SpecError for an ``on_error`` that is none.
     """
-    groups = list(_by_size(plans))
-    if provider.workers <= 1:
-        for group in groups:
-            yield group, _inputs(group, provider.open), lambda g=group: _listed(g, provider)  # type: ignore[misc]
-        return
-    with threads(provider.workers) as pool:
-        ahead = _submit(pool, groups[0], provider)
-        for i, group in enumerate(groups):
-            futures, ahead = ahead, {}
-            scenes = pool.submit(_listed, group, provider)
-            if i + 1 < len(groups):
-                ahead = _submit(pool, groups[i + 1], provider)
-            inputs = _inputs(group, lambda f, now=futures: now[f.fingerprint].result())  # type: ignore[misc]
-            yield group, inputs, scenes.result
+    if on_error not in ("raise", "return"):
+        return Failure(SpecError(f"on_error must be 'raise' or 'return', not {on_error!r}"))
+
+    def own(i: int, one: Outcome[Embedding]) -> Embedding | RsEmbedError:
+        if isinstance(one, Failure):
+            return with_roi_context(i, spatials[i], one.failure())
+        return one.unwrap()
+
+    return outcomes.map(lambda each: [own(i, one) for i, one in enumerate(each)])
 
 
-def _inputs(
-    group: Group, open_plan: Callable[[FetchPlan], Outcome[PatchReader]]
-) -> dict[Key, Outcome[TiledInput]]:
-    """The inputs of a group, each distinct fetch made once."""
-    opened: dict[str, Outcome[PatchReader]] = {}
+class _Rois:
+    """One call of `embed_rois`."""
 
-    def once(one: FetchPlan) -> Outcome[PatchReader]:
-        if one.fingerprint not in opened:
-            opened[one.fingerprint] = open_plan(one)
-        return opened[one.fingerprint]
-
-    return {
-        key: collect(once(one) for one in planned.fetch_plans)
-        .map(stack_readers)
-        .bind(lambda reader, planned=planned: tiled_input(planned, reader))  # type: ignore[misc]
-        for key, planned in group.items()
-    }
-
-
-def _submit(
-    pool: ThreadPoolExecutor, group: Group, provider: Provider
-) -> dict[str, Future[Outcome[PatchReader]]]:
-    return {key: pool.submit(provider.open, one) for key, one in _distinct(group).items()}
-
-
-def _listed(group: Group, provider: Provider) -> dict[str, Any]:
-    fetch_plans = _distinct(group)
-    found = list_scenes(provider, list(fetch_plans.values()))
-    return dict(zip(fetch_plans, found, strict=True))
-
-
-def _distinct(group: Group) -> dict[str, FetchPlan]:
-    """The fetches of a group by fingerprint."""
-    return {one.fingerprint: one for planned in group.values() for one in planned.fetch_plans}
-
-
-def _by_size(plans: dict[Key, RoiPlan]) -> Iterator[dict[Key, RoiPlan]]:
-    # Regions that see the same pixels stay together, so that these are fetched once.
-    alike: dict[tuple[str, ...], dict[Key, RoiPlan]] = {}
-    for key, planned in plans.items():
-        alike.setdefault(tuple(f.fingerprint for f in planned.fetch_plans), {})[key] = planned
-    group: dict[Key, RoiPlan] = {}
-    held = 0
-    for sharing in alike.values():
-        size = sum(
-            len(f.bands) * max(1, len(f.intervals)) * f.grid.height * f.grid.width
-            for f in next(iter(sharing.values())).fetch_plans
+    def __init__(
+        self, lane: Lane, spatials: Sequence[SpatialSpec], options: EmbedOptions, stop: bool
+    ) -> None:
+        self._lane, self._spatials = lane, spatials
+        self._options, self._stop = options, stop
+        self._results: dict[int, Outcome[Embedding]] = {}
+        self._alike: dict[SpatialSpec, list[int]] = {}
+        self._unusable: RsEmbedError | None = None
+        input_prep: Any = options.input_prep
+        self._settings = Settings(
+            options.output, input_prep, options.overlap, options.batch_size, ran=self._ran
         )
-        if group and held + size > _GROUP_VALUES:
-            yield group
-            group, held = {}, 0
-        group.update(sharing)
-        held += size
-    if group:
-        yield group
+        self._done = 0
+        self._total: int | None = None
+
+    def run(self) -> Outcome[list[Outcome[Embedding]]]:
+        for i, spatial in enumerate(self._spatials):
+            found = check_spatial(spatial)
+            if isinstance(found, Failure):
+                self._results[i] = found
+                if self._stop:
+                    return self._stopped()
+            else:
+                self._alike.setdefault(spatial, []).append(i)
+        if self._options.progress is not None:
+            self._total = sum(self._windows(spatial) for spatial in self._alike)
+        with Stream([self._lane], self._load, self._settings) as stream:
+            for result in stream.results(self._places()):
+                if self._unusable is not None:
+                    return Failure(self._unusable)
+                if not self._note(result, stream) and self._stop:
+                    return self._stopped()
+        if self._stop and any(isinstance(one, Failure) for one in self._results.values()):
+            return self._stopped()
+        return Success([self._results[i] for i in range(len(self._spatials))])
+
+    def _places(self) -> Iterator[tuple[int, SpatialSpec, tuple[int, ...]]]:
+        for spatial, indices in self._alike.items():
+            yield indices[0], spatial, (0,)
+
+    def _windows(self, spatial: SpatialSpec) -> int:
+        planned = plan_lane(self._lane, spatial, self._settings)
+        return len(planned.unwrap().tiling) if isinstance(planned, Success) else 0
+
+    def _load(self, lane: Lane) -> Outcome[LoadedModel]:
+        """The model; that it cannot be had is no ROI's fault."""
+        found = lane.provider.check_available().bind(
+            lambda _: load(lane.model, self._options.device)
+        )
+        if isinstance(found, Failure):
+            self._unusable = found.failure()
+        return found
+
+    def _ran(self, windows: int) -> None:
+        self._done += windows
+        if self._options.progress is not None and self._total is not None:
+            self._options.progress(self._done, self._total)
+
+    def _note(self, result: StreamResult, stream: Stream) -> bool:
+        """Keep a result, and tell whether it is well; of equal ROIs each has its own."""
+        outcome = embedding_of(self._lane, result, stream.loaded.get(0), self._options)
+        first, *others = self._alike[self._spatials[result.place]]
+        self._results[first] = outcome
+        for i in others:
+            self._results[i] = outcome.map(deepcopy)
+        return isinstance(outcome, Success)
+
+    def _stopped(self) -> Outcome[Any]:
+        index, failed = next(
+            (i, one) for i, one in sorted(self._results.items()) if isinstance(one, Failure)
+        )
+        return Failure(with_roi_context(index, self._spatials[index], failed.failure()))
 
 
-def _key(planned: RoiPlan) -> Key:
-    """Two ROIs with one key have the same embedding."""
-    return planned.roi, tuple(one.fingerprint for one in planned.fetch_plans)
+def embedding_of(
+    lane: Lane, result: StreamResult, loaded: LoadedModel | None, options: EmbedOptions
+) -> Outcome[Embedding]:
+    """The embedding of a result. Fails with what failed on the way."""
+
+    def assembled(cells: TokenGrid | None) -> Outcome[Embedding]:
+        if cells is None or result.ready is None or loaded is None:
+            return Failure(ModelError(f"{lane.model.id} was not asked to run"))
+        tiled = result.ready
+        meta = {
+            **provenance(tiled, loaded, lane.provider, result.scenes),
+            **scale_note(lane.model, lane.sensor),
+        }
+        return assemble_embedding(
+            tiled.plan, cells, options.output, meta, flip_rows=south_up(tiled)
+        )
+
+    return result.cells.bind(assembled)
 
 
-def _scale_note(model: Model, sensor: SensorSpec | None) -> dict[str, Any]:
+def scale_note(model: Model, sensor: SensorSpec | None) -> dict[str, Any]:
+    """What ``meta`` says of a sensor of another pixel size than the model's."""
     if sensor is None or float(sensor.scale_m) == model.scale_m:
         return {}
     note = (

@@ -36,6 +36,10 @@ KEPT_BYTES = 16_000_000
 _PLANNED_AHEAD = 64
 
 
+Asked = tuple[int, SpatialSpec, Sequence[int]]
+"""Index of a place, the place, and the lanes that are wanted of it."""
+
+
 @dataclass(frozen=True)
 class Lane:
     """One model of a run, with what is the same at every place.
@@ -57,7 +61,8 @@ class Settings:
     """How a run goes.
 
     ``workers`` bounds the fetches of each source besides its own bound; ``flush_every`` is after
-    how many places every batch is run, full or not (None: at the end).
+    how many places every batch is run, full or not (None: at the end). ``ran`` is told how many
+    windows are done.
     """
 
     output: OutputSpec
@@ -69,10 +74,11 @@ class Settings:
     max_retries: int = 0
     retry_backoff_s: float = 0.0
     models: bool = True
+    ran: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class StreamResult:
     """One model at one place: the cells, or why there are none, and the pixels that were read.
 
     ``cells`` is None where only pixels were asked for. ``scenes`` is by fingerprint of the plan.
@@ -126,7 +132,7 @@ class Stream:
         self._kept: OrderedDict[tuple[int, str], tuple[Future[Outcome[PatchReader]], int]]
         self._kept = OrderedDict()
         self._held = 0
-        self._open: dict[tuple[int, int], Result] = {}
+        self._open: dict[tuple[int, int], StreamResult] = {}
         self.loaded: dict[int, LoadedModel] = {}
 
     def __enter__(self) -> Stream:
@@ -141,8 +147,10 @@ class Stream:
             pool.stop()
         self._kept.clear()
 
-    def results(self, places: Iterable[tuple[int, SpatialSpec, Sequence[int]]]) -> Iterator[Result]:
-        """One Result a place and lane, as they finish.
+    def results(
+        self, places: Iterable[tuple[int, SpatialSpec, Sequence[int]]]
+    ) -> Iterator[StreamResult]:
+        """One StreamResult a place and lane, as they finish.
 
         ``places`` gives (index, place, lanes wanted); it is read as far ahead as plans are made.
         """
@@ -156,7 +164,7 @@ class Stream:
                 break
             yield from self._run(flying.popleft())
             since_flush += 1
-            if since_flush == self._settings.flush_every:
+            if since_flush == self._settings.flush_every or self._open_bytes() > AHEAD_BYTES:
                 since_flush = 0
                 yield from self._flush()
         yield from self._flush()
@@ -165,7 +173,7 @@ class Stream:
 
     def _fill(
         self,
-        source: Iterator[tuple[int, SpatialSpec, Sequence[int]]],
+        source: Iterator[Asked],
         planned: deque[_Place],
         flying: deque[_Place],
     ) -> None:
@@ -187,7 +195,7 @@ class Stream:
         workers = sum(self._workers(lane.provider) for lane in _distinct(self._lanes))
         return fetches < 4 * workers and held <= AHEAD_BYTES
 
-    def _next_block(self, source: Iterator[tuple[int, SpatialSpec, Sequence[int]]]) -> list[_Place]:
+    def _next_block(self, source: Iterator[Asked]) -> list[_Place]:
         block = []
         for index, spatial, lanes in source:
             block.append(self._plan(index, spatial, lanes))
@@ -197,7 +205,7 @@ class Stream:
         return block
 
     def _plan(self, index: int, spatial: SpatialSpec, lanes: Sequence[int]) -> _Place:
-        plans = {one: plan_lane(self._lanes[one], spatial, self._settings) for one in lanes}
+        plans = {one: self._planned(one, spatial) for one in lanes}
         place = _Place(index, plans)
         for one, outcome in plans.items():
             if isinstance(outcome, Success):
@@ -217,6 +225,13 @@ class Stream:
         place.fetches, place.shares = shared_out.unwrap()
         return place
 
+    def _planned(self, lane: int, spatial: SpatialSpec) -> Outcome[RoiPlan]:
+        """The plan of a lane; what can be planned has its model in memory before it is fetched."""
+        planned = plan_lane(self._lanes[lane], spatial, self._settings)
+        if isinstance(planned, Failure) or not self._settings.models:
+            return planned
+        return self._batcher(lane).bind(lambda _: planned)
+
     def _workers(self, provider: Provider) -> int:
         own = max(1, provider.workers)
         return min(own, self._settings.workers or own)
@@ -224,7 +239,9 @@ class Stream:
     def _pool(self, provider: Provider) -> Workers:
         key = id(provider)
         if key not in self._pools:
-            self._pools[key] = Workers(self._workers(provider), "fetch")
+            # A source that takes one request at a time is asked by the caller's own thread.
+            alone = max(1, provider.workers) == 1
+            self._pools[key] = Workers(0 if alone else self._workers(provider), "fetch")
         return self._pools[key]
 
     def _provider(self, key: int) -> Provider:
@@ -271,17 +288,21 @@ class Stream:
 
     # Running
 
-    def _run(self, place: _Place) -> Iterator[Result]:
+    def _run(self, place: _Place) -> Iterator[StreamResult]:
         opened = [future.result() for future in place.futures]
         place.futures = []
         for lane, outcome in place.plans.items():
             if isinstance(outcome, Failure):
-                yield Result(place.index, lane, None, None, (), outcome, {}, place.started, 0.0)
+                yield StreamResult(
+                    place.index, lane, None, None, (), outcome, {}, place.started, 0.0
+                )
                 continue
             planned = outcome.unwrap()
             found = self._own(place, lane, opened)
             if isinstance(found, Failure):
-                yield Result(place.index, lane, planned, None, (), found, {}, place.started, 0.0)
+                yield StreamResult(
+                    place.index, lane, planned, None, (), found, {}, place.started, 0.0
+                )
                 continue
             yield from self._encode(place, lane, planned, found.unwrap())
 
@@ -305,10 +326,10 @@ class Stream:
 
     def _encode(
         self, place: _Place, lane: int, planned: RoiPlan, readers: tuple[PatchReader, ...]
-    ) -> Iterator[Result]:
+    ) -> Iterator[StreamResult]:
         scenes = {key: told for asked in place.scenes for key, told in asked.result().items()}
         told = {f.fingerprint: scenes.get(f.fingerprint) for f in planned.fetch_plans}
-        opened = Result(
+        opened = StreamResult(
             place.index, lane, planned, None, readers, Success(None), told, place.started
         )
         if not self._settings.models:
@@ -325,15 +346,19 @@ class Stream:
         for key, cells in run.add((place.index, lane), tiled):
             yield self._finished(key, cells)
 
-    def _finished(self, key: tuple[int, int], cells: Outcome[TokenGrid]) -> Result:
+    def _finished(self, key: tuple[int, int], cells: Outcome[TokenGrid]) -> StreamResult:
         opened = self._open.pop(key)
         return replace(opened, cells=cells, seconds=time.time() - opened.started)
 
-    def _flush(self) -> Iterator[Result]:
+    def _flush(self) -> Iterator[StreamResult]:
         for outcome in self._batchers.values():
             if isinstance(outcome, Success):
                 for key, cells in outcome.unwrap().flush():
                     yield self._finished(key, cells)
+
+    def _open_bytes(self) -> int:
+        """Bytes of the pixels and cells of places whose last windows wait for a full batch."""
+        return sum(_bytes_open(one.plan) for one in self._open.values() if one.plan is not None)
 
     def _batcher(self, lane: int) -> Outcome[Batcher]:
         if lane not in self._batchers:
@@ -341,7 +366,9 @@ class Stream:
             if isinstance(loaded, Success):
                 self.loaded[lane] = loaded.unwrap()
             size = self._settings.batch_size
-            self._batchers[lane] = loaded.map(lambda one: Batcher(one, batch_size_of(one, size)))
+            self._batchers[lane] = loaded.map(
+                lambda one: Batcher(one, batch_size_of(one, size), self._settings.ran)
+            )
         return self._batchers[lane]
 
 
@@ -382,3 +409,8 @@ def _bytes(plan: FetchPlan) -> int:
     """Bytes of the pixels of a plan, float32."""
     height, width = plan.grid.shape
     return 4 * len(plan.bands) * max(1, len(plan.intervals)) * height * width
+
+
+def _bytes_open(planned: RoiPlan) -> int:
+    rows, cols = planned.tiling.cells
+    return 4 * rows * cols * planned.model.dim + sum(_bytes(one) for one in planned.fetch_plans)

@@ -13,7 +13,8 @@ class Workers:
     """A few threads that run what they are given, the first first.
 
     They are daemons: a process that is interrupted does not wait for the requests in flight, as
-    it would with a `concurrent.futures.ThreadPoolExecutor`.
+    it would with a `concurrent.futures.ThreadPoolExecutor`. With a ``count`` of 0 there are none,
+    and a task is run by whoever first asks for its result.
     """
 
     def __init__(self, count: int, name: str) -> None:
@@ -25,6 +26,8 @@ class Workers:
 
     def submit(self, task: Callable[[], Any]) -> Future[Any]:
         """The future of a task; a thread is started for it where there are fewer than allowed."""
+        if not self._count:
+            return Later(task)
         future: Future[Any] = Future()
         self._tasks.put((future, task))
         if len(self._threads) < self._count:
@@ -58,3 +61,20 @@ class Workers:
             else:
                 future.set_result(result)
             del future, task, taken
+
+
+class Later(Future[Any]):
+    """A future whose task is run when its result is asked for, and once."""
+
+    def __init__(self, task: Callable[[], Any]) -> None:
+        super().__init__()
+        self._task = task
+
+    def result(self, timeout: float | None = None) -> Any:
+        """The task's result, which is kept."""
+        if not self.done():
+            try:
+                self.set_result(self._task())
+            except Exception as error:
+                self.set_exception(error)
+        return super().result(timeout)

@@ -41,7 +41,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def write_places(records: Sequence[PlaceRecord], path: Path) -> None:
-    """Several places as they are, each under ``place/<name>/``."""
+    """Several places as they are, each under ``places/<name>/``."""
     arrays = (pair for record in records for pair in _of_place(record, lambda _: True))
     rows = [{**one.place, "models": [dict(model.row) for model in one.models]} for one in records]
     _save(path, [*arrays, ("manifest", np.array(to_text({"places": rows}).encode("ascii")))])
@@ -52,7 +52,7 @@ def write_all(
 ) -> None:
     """Many places in one file: vectors of a model as one array ``(N, D)``, a failed one NaN.
 
-    Grids, inputs and surroundings stand under ``place/<name>/``. ``dims`` has the length of the
+    Grids, inputs and surroundings stand under ``places/<name>/``. ``dims`` has the length of the
     vectors of each model; grids have none. One place is held at a time.
     """
 
@@ -104,7 +104,7 @@ class PlacesFile:
     def record(self, i: int) -> PlaceRecord:
         """Place ``i``; its layers are read as they are looked up."""
         place = self.places[i]
-        prefix = f"place/{place['name']}/"
+        prefix = f"places/{place['name']}/"
 
         def array(name: str) -> np.ndarray:
             if f"{prefix}{name}" in self._names:
@@ -175,7 +175,7 @@ def _of_place(
 ) -> Iterator[tuple[str, np.ndarray]]:
     for one, layer in record.layers():
         if wanted(layer):
-            yield from _named(f"place/{record.name}/{one}", layer)
+            yield from _named(f"places/{record.name}/{one}", layer)
 
 
 def _named(name: str, layer: Layer) -> Iterator[tuple[str, np.ndarray]]:
