@@ -290,17 +290,20 @@ def resample_positions(
     mode: str = "bicubic",
     antialias: bool = False,
     align_corners: bool = False,
+    offset: float = 0.0,
 ) -> torch.Tensor:
     """A square table of positions ``(1, prefix + n * n, D)`` for another grid.
 
     The first ``prefix`` rows, of class and register tokens, stay as they are. A table that fits
-    comes back as it is.
+    comes back as it is. With an ``offset`` the grid is sampled at steps of ``n / (rows + offset)``,
+    as networks of DINO's lineage do (0.1), and not of ``n / rows``.
     """
     side = round((table.shape[1] - prefix) ** 0.5)
     if (rows, cols) == (side, side):
         return table
     grid = table[:, prefix:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    grid = F.interpolate(
-        grid, (rows, cols), mode=mode, antialias=antialias, align_corners=align_corners
-    )
+    told: dict[str, Any] = {"size": (rows, cols)}
+    if offset:
+        told = {"scale_factor": ((rows + offset) / side, (cols + offset) / side)}
+    grid = F.interpolate(grid, mode=mode, antialias=antialias, align_corners=align_corners, **told)
     return torch.cat([table[:, :prefix], grid.flatten(2).transpose(1, 2)], dim=1)

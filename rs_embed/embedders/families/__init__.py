@@ -9,5 +9,6 @@ FAMILIES = (
     "satmae",
     "satmae_s2",
     "scalemae",
+    "terrafm",
 )
 """Modules of this package that hold a ``SPEC``, or several ``SPECS``."""
