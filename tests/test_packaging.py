@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -170,3 +171,10 @@ def test_no_file_of_versions_names_a_registry(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     assert "://" not in text
     assert "--" not in text
+
+
+def test_ci_names_tests_that_are_there():
+    """A file of tests that moves would else be missed only when .ci/run is run."""
+    named = re.findall(r"tests/[\w/.]+", (ROOT / ".ci" / "run").read_text(encoding="utf-8"))
+    assert named
+    assert not [path for path in named if not (ROOT / path).exists()]
