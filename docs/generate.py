@@ -242,7 +242,9 @@ def _inputs(spec: ModelSpec) -> str:
 def _input_row(name: str, item: InputSpec) -> str:
     kind = " (optional)" if item.optional else ""
     where = f"`{item.collection}`" if item.collection else "—"
-    return f"| {name} | {item.name}{kind} | {bands_text(item.bands)} | {item.units} | {where} |"
+    own = f", {item.scale_m:g} m a pixel" if item.scale_m else ""
+    units = f"{item.units}{own}"
+    return f"| {name} | {item.name}{kind} | {bands_text(item.bands)} | {units} | {where} |"
 
 
 def _variants(spec: ModelSpec) -> str:

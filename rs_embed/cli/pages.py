@@ -124,7 +124,8 @@ def input_text(item: InputSpec) -> str:
     """One kind of imagery in a line."""
     where = f", from {item.collection}" if item.collection else ""
     units = "" if item.units == "1" else f" in {item.units}"
-    return f"{item.name}: {bands_text(item.bands)}{units}{where}"
+    own = f", {item.scale_m:g} m a pixel" if item.scale_m else ""
+    return f"{item.name}: {bands_text(item.bands)}{units}{own}{where}"
 
 
 def bands_text(bands: tuple[str, ...]) -> str:

@@ -114,6 +114,8 @@ class InputSpec:
         True for layers without time, such as elevation.
     optional : bool
         True where the model runs without it.
+    scale_m : float or None
+        Metres a pixel that the model sees of it; None where that is the family's.
     """
 
     name: str
@@ -124,6 +126,7 @@ class InputSpec:
     cloudy_pct: int = 30
     static: bool = False
     optional: bool = False
+    scale_m: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +399,8 @@ class Model:
     def scale_m(self) -> float:
         """Metres a pixel that the model sees: the option that sets it, else as it was trained."""
         setting = next((o.name for o in self.spec.options if o.sets == "scale_m"), None)
-        return float(self.options[setting] or 0) if setting else self.spec.scale_m
+        given = self.options[setting] if setting else None
+        return float(given or self.inputs[0].scale_m or self.spec.scale_m)
 
     @property
     def image_px(self) -> int:

@@ -14,6 +14,8 @@ MEANINGS: Mapping[str, str] = {
     "reflectance": "reflectance, 0..1",
     "reflectance_x10000": "reflectance times 10000, as Sentinel-2 products store it",
     "s2_dn_offset1000": "Sentinel-2 numbers since baseline 04.00: reflectance x 10000 + 1000",
+    "landsat_c2_sr": "Landsat's Collection 2 surface reflectance as stored: "
+    "(reflectance + 0.2) / 2.75e-5",
     "uint8": "display values, 0..255",
     "db": "radar backscatter, decibel",
     "linear": "radar backscatter, linear power",
@@ -28,7 +30,11 @@ MEANINGS: Mapping[str, str] = {
     "alphaearth_int8": "annual satellite embedding as its files store it: sign(n) (n / 127.5)^2",
 }
 # Numbers that stand for no value wherever a band has these units.
-MISSING_NUMBER: Mapping[str, float] = {"s2_dn_offset1000": 0.0, "alphaearth_int8": -128.0}
+MISSING_NUMBER: Mapping[str, float] = {
+    "s2_dn_offset1000": 0.0,
+    "landsat_c2_sr": 0.0,
+    "alphaearth_int8": -128.0,
+}
 # Units of which a mean means nothing: class numbers, and layers that nobody declared.
 UNDECLARED = "undeclared"
 NEVER_AVERAGED = ("class", UNDECLARED)
@@ -37,6 +43,7 @@ _AFFINE: Mapping[str, tuple[str, float, float]] = {
     "reflectance": ("reflectance", 1.0, 0.0),
     "reflectance_x10000": ("reflectance", 1e-4, 0.0),
     "s2_dn_offset1000": ("reflectance", 1e-4, -0.1),
+    "landsat_c2_sr": ("reflectance", 2.75e-5, -0.2),
     "kelvin": ("kelvin", 1.0, 0.0),
     "celsius": ("kelvin", 1.0, 273.15),
     "probability": ("probability", 1.0, 0.0),

@@ -29,7 +29,8 @@
     ``options``, ``window_px``, ``dates``, ``lonlat`` (numbers, or the name of an input of latitude
     and longitude), ``takes`` (keys of the case's ``config`` to run with), ``pixels`` (a list of
     ``{from, pick, layout, round, missing}``, side by side along C) and ``outputs``, which may be
-    multiplied: ``times``. With ``run = true`` the network runs on it, and the outputs are the
+    multiplied: ``times``. An output that several entries give is joined along its first axis. With
+    ``run = true`` the network runs on it, and the outputs are the
     network's.
 ``[raw]``, ``[facts]``
     Of the tests that go through `get_embedding` and of those that read the catalogue.

@@ -33,7 +33,8 @@ def run_rows(case: Case, spec: ModelSpec, rows: Rows) -> dict[str, np.ndarray]:
     if preparations:
         found: dict[str, np.ndarray] = {}
         for entry in preparations:
-            found |= _prepared(case, spec, rows, entry)
+            for name, array in _prepared(case, spec, rows, entry).items():
+                found[name] = np.concatenate([found[name], array]) if name in found else array
         return found
     return _encoded(case, spec, rows)
 

@@ -134,6 +134,22 @@ def test_an_option_sets_the_pixel_size_that_the_model_sees():
     assert (half.scale_m, half.options["scale_m"], half.window_px) == (0.5, 0.5, 32)
 
 
+def test_a_sensor_can_have_pixels_of_its_own_size():
+    """The caller's size counts first, then the sensor's, then the family's."""
+    modalities = {
+        "s2": (InputSpec("s2", ("B4",), "reflectance"),),
+        "aerial": (InputSpec("aerial", ("red",), "uint8", scale_m=0.5),),
+    }
+    option = Option("scale_m", float, None, "metres a pixel", minimum=0.1, sets="scale_m")
+    spec = dataclasses.replace(SPEC, modalities=modalities, options=(option,))
+    given = {"options": {"scale_m": 0.6}}
+    scales = [
+        resolve(spec, ModelChoice("toy", modality=modality, **more)).unwrap().scale_m
+        for modality, more in [("s2", {}), ("aerial", {}), ("aerial", given), ("s2", given)]
+    ]
+    assert scales == [SPEC.scale_m, 0.5, 0.6, 0.6]
+
+
 def test_an_option_may_give_more_features():
     both = Option("both", str, "one", "which", choices=("one", "two"), widens=(("two", 2),))
     spec = dataclasses.replace(SPEC, options=(*SPEC.options, both))

@@ -20,6 +20,8 @@ PAIRS = [(a, b) for a in MEANINGS for b in MEANINGS if convertible(a, b) and con
         ("s2_dn_offset1000", "reflectance", 3500, 0.25),
         ("s2_dn_offset1000", "reflectance_x10000", 3500, 2500),
         ("reflectance_x10000", "s2_dn_offset1000", 2500, 3500),
+        ("landsat_c2_sr", "reflectance", 18182, 0.300005),
+        ("reflectance", "landsat_c2_sr", 0.3, 18181.818),
         ("linear", "db", 0.01, -20),
         ("db", "linear", -20, 0.01),
         ("celsius", "kelvin", 20, 293.15),

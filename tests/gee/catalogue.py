@@ -21,6 +21,9 @@ def _layers(collection: str, bands: dict[str, np.ndarray], **more: object) -> Sc
     return array_scene(collection, "one", "2022-06-01", bands, **settings)  # type: ignore[arg-type]
 
 
+_RADAR = {"VV": -10, "VH": -17}
+
+
 def _power(decibel: float) -> np.ndarray:
     return np.full((SIDE, SIDE), 10 ** (decibel / 10))
 
@@ -39,7 +42,15 @@ def _missing() -> list[Scene]:
     unknown = np.full((SIDE, SIDE), 65535, "uint16")
     return [
         _layers(
-            "COPERNICUS/S1_GRD_FLOAT", {"VV": _power(-10), "VH": _power(-17)}, properties=radar
+            "COPERNICUS/S1_GRD_FLOAT",
+            {name: _power(level) for name, level in _RADAR.items()},
+            properties=radar,
+        ),
+        # And where every model is run, wide enough for a window.
+        array_scene(
+            "COPERNICUS/S1_GRD_FLOAT", "two", "2022-06-01",
+            {name: np.full((900, 900), 10 ** (level / 10)) for name, level in _RADAR.items()},
+            corner=(546960.0, 4499040.0), pixel=10.0, properties=radar,
         ),
         _layers("LANDSAT/LE07/C02/T1_L2", tm, pixel=30.0, properties=clear),
         # Its cloud cover was not computed: not a clear scene.
