@@ -40,6 +40,8 @@ def export_batch(
     overlap: int = 0,
     batch_size: int | None = None,
     dtype: str = "float32",
+    buffer_m: float | str | None = None,
+    dry_run: bool = False,
 ) -> Any:
     """Inputs, embeddings and manifests of many places and several models, as files.
 
@@ -48,8 +50,9 @@ def export_batch(
 
     Parameters
     ----------
-    spatials : list of BBox or PointBuffer
-        At least one. A place given twice is fetched and computed once.
+    spatials : list of BBox or PointBuffer, list of shapes, or GeoDataFrame
+        At least one. A place given twice is fetched and computed once. Shapes are points and boxes
+        with ``__geo_interface__`` in degrees; a GeoDataFrame is brought to degrees from its CRS.
     temporal : TemporalSpec or None
         For the models that have time.
     models : list of str or ModelChoice
@@ -86,6 +89,11 @@ def export_batch(
         Bars on a terminal or in a notebook; nothing in a pipe.
     dtype : {"float32", "float16", "int8"}
         Of the embeddings; int8 has one scale a vector. The manifest tells the error.
+    dry_run : bool
+        Plan everything, fetch and write nothing, and return what it would take: places, those that
+        cannot be planned, requests and bytes to fetch, windows by model, bytes on the disk.
+    buffer_m : float or str, optional
+        Half of the side around points that are shapes, metres; or a column of the GeoDataFrame.
 
     Returns
     -------
@@ -98,12 +106,15 @@ def export_batch(
         The message names the place and the model; what was finished before is on the disk.
     """
     from rs_embed.pipeline.export import export
+    from rs_embed.pipeline.export_estimate import estimate
     from rs_embed.pipeline.export_request import ExportRequest
+    from rs_embed.pipeline.places import as_places
 
+    places = unwrap_or_raise(as_places(spatials, buffer_m))
     return unwrap_or_raise(
-        export(
+        (estimate if dry_run else export)(
             ExportRequest(
-                spatials, temporal, models, out_dir, out_path, names, backend, device, output,
+                places, temporal, models, out_dir, out_path, names, backend, device, output,
                 sensor, per_model_sensors, format, save_inputs, save_embeddings, save_manifest,
                 fail_on_bad_input, chunk_size, num_workers, continue_on_error, max_retries,
                 retry_backoff_s, async_write, writer_workers, resume, show_progress, source,

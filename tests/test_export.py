@@ -759,6 +759,39 @@ def test_without_resume_all_is_new(source, tmp_path):
     assert len(source.fetch_window) == 5
 
 
+# What it would take
+
+
+def test_a_dry_run_counts_what_the_export_does(source, tmp_path):
+    asked = [*PLACES, SMALL, PLACES[0]]
+    told = export(tmp_path / "out", asked, ["counted", "other"], dry_run=True)
+    assert source.fetch_window == []
+    assert not (tmp_path / "out").exists()
+    export(tmp_path / "out", asked, ["counted", "other"])
+    assert told["places"] == 7
+    assert told["requests"] == len(source.fetch_window) == 6
+    assert told["fetched_bytes"] == 6 * 3 * 32 * 32 * 4
+    assert told["windows"] == {"counted": 6, "other": 6}
+    assert sum(counting.BATCHES) == 6
+    held = 0
+    for path in (tmp_path / "out").glob("*.npz"):
+        with np.load(path) as arrays:
+            held += sum(
+                arrays[name].nbytes
+                for name in arrays.files
+                if not name.endswith(("manifest", "/crs", "/transform"))
+            )
+    assert told["disk_bytes"] == held
+
+
+def test_a_dry_run_names_what_cannot_be_planned(source, tmp_path):
+    wide = BBox(0, 0, 20, 1)
+    with pytest.raises(SpecError, match=r"BBox\(minlon=0"):
+        export(tmp_path, [PLACES[0], wide], dry_run=True)
+    told = export(tmp_path, [PLACES[0], wide], dry_run=True, continue_on_error=True)
+    assert told["unplanned"] == 1
+
+
 # Manifests
 
 

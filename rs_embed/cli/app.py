@@ -273,6 +273,65 @@ def embed(
 
 
 @app.command()
+def export(
+    places: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PLACES", help="CSV (lon, lat or a box), GeoJSON, GeoParquet, GeoPackage."
+        ),
+    ],
+    model: Annotated[
+        list[str],
+        typer.Option(
+            "--model",
+            "-m",
+            help="A model id, alias, or id:variant; repeatable.",
+            autocompletion=_model_names,
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="A folder, or one file with the format's suffix.")
+    ],
+    start: StartOpt = None,
+    end: EndOpt = None,
+    buffer_m: Annotated[
+        float | None, typer.Option(help="Half of the side around points, metres.")
+    ] = None,
+    format: Annotated[str, typer.Option(help="npz, netcdf, zarr, geoparquet or cog.")] = "npz",
+    grid: Annotated[bool, typer.Option("--grid", help="Grids instead of vectors.")] = False,
+    inputs: Annotated[bool, typer.Option(help="Save the pixels too, where the format can.")] = True,
+    backend: Annotated[str, typer.Option(help="Where pixels come from.")] = "gee",
+    source: Annotated[str | None, typer.Option(help="What backend local reads.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32, float16 or int8.")] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what is there; compute the rest.")
+    ] = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Note what fails, and go on.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what it would take; fetch nothing.")
+    ] = False,
+) -> None:
+    """Embed many places with one or more models, and write a data set.
+
+    For example:
+
+    `rs-embed export places.csv -m mosaiks --start 2022-06-01 --end 2022-09-01 -o vectors`
+
+    `rs-embed export fields.geojson -m galileo -m mosaiks -o all.parquet --format geoparquet`
+    """
+    from rs_embed.cli.export import ExportArgs, export_places
+
+    words = ExportArgs(
+        tuple(model), out, start, end, buffer_m, format, grid, inputs, backend, source, device,
+        resume, keep_going, dtype, dry_run,
+    )  # fmt: skip
+    console.say(export_places(places, words))
+
+
+@app.command()
 def check(
     raster: Annotated[Path, typer.Argument(metavar="RASTER", help="GeoTIFF, netCDF or Zarr.")],
     model: ModelOpt,
