@@ -848,3 +848,28 @@ def test_the_schema_refuses_what_is_no_manifest(source, tmp_path):
     ):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(broken, manifest.schema())
+
+
+# Memory
+
+
+def test_pixels_are_let_go_of_once_they_are_written(source, tmp_path, monkeypatch):
+    """What is held at once depends on the workers and the chunk, not on the number of places."""
+    import weakref
+
+    monkeypatch.setattr("rs_embed.pipeline.stream.KEPT_BYTES", 0)
+    fetch, alive, peak = CountingProvider.fetch, set(), []
+
+    def watched(self, plan):
+        found = fetch(self, plan)
+        key = object()
+        alive.add(key)
+        weakref.finalize(found.unwrap().data, alive.discard, key)
+        peak.append(len(alive))
+        return found
+
+    monkeypatch.setattr(CountingProvider, "fetch", watched)
+    many = [PointBuffer(10 + 0.01 * i, 50, 160) for i in range(150)]
+    export(tmp_path, many, chunk_size=4, save_inputs=False)
+    assert len(peak) == 150
+    assert max(peak) <= 4 * source.workers + 4 + 8 + 2 * 2

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from importlib import resources
 from typing import Any
 
@@ -77,7 +76,7 @@ def row_json(
         "seconds": round(seconds, 3),
         **{kind: dict(layers.get(kind, {})) for kind in ("embedding", "input", "context")},
         **told,
-        "meta": {key: shared(value) for key, value in meta.items()},
+        "meta": {key: shared(label, key, value) for key, value in meta.items()},
     }
 
 
@@ -152,23 +151,16 @@ def to_text(manifest: Mapping[str, Any]) -> str:
     return json.dumps(to_jsonable(manifest), allow_nan=False, ensure_ascii=False)
 
 
-def shared(value: Any) -> Any:
-    """The value, or an equal one that is in memory already: most of a manifest is the same
-    at every place.
-    """
-    if isinstance(value, str):
-        return _one_text(value)
-    if isinstance(value, dict | list):
-        plain = to_jsonable(value)
-        return _one_value(json.dumps(plain, sort_keys=False))
-    return value
+def shared(owner: str, key: str, value: Any) -> Any:
+    """The value, or the equal one that the last place had: most of a manifest never changes."""
+    if not isinstance(value, str | dict | list):
+        return value
+    plain = to_jsonable(value)
+    last = _LAST.get((owner, key))
+    if last == plain:
+        return last
+    _LAST[owner, key] = plain
+    return plain
 
 
-@lru_cache(maxsize=4096)
-def _one_text(text: str) -> str:
-    return text
-
-
-@lru_cache(maxsize=4096)
-def _one_value(text: str) -> Any:
-    return json.loads(text)
+_LAST: dict[tuple[str, str], Any] = {}
