@@ -573,9 +573,12 @@ def test_a_chunk_ends_with_every_batch_run_and_saved(source, tmp_path, monkeypat
     monkeypatch.setattr(
         "rs_embed.export.sinks.to_disk", lambda where, names: saved.append(len(list(names)))
     )
-    export(tmp_path, chunk_size=2, batch_size=100)
+    export(tmp_path, chunk_size=2, batch_size=100, async_write=False)
     assert counting.BATCHES == [2, 2, 1]
     assert saved == [4, 4, 2]
+    saved.clear()
+    export(tmp_path, chunk_size=2)
+    assert sum(saved) == 10
 
 
 def test_a_device_without_memory_gets_smaller_batches(source, tmp_path, monkeypatch):

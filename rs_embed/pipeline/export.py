@@ -205,8 +205,7 @@ class Run:
                     since += 1
                     if since >= request.chunk_size:
                         since = 0
-                        self._drain(0)
-                        sink.sync()
+                        self._sync(sink, writers)
                 self._drain(0)
             except StopExportError as stopped:
                 self._save(sink)
@@ -350,6 +349,14 @@ class Run:
                     raise
                 time.sleep(self.request.retry_backoff_s)
         return None
+
+    def _sync(self, sink: FolderSink | FileSink, writers: Workers | None) -> None:
+        """Have the chunk on the disk: behind its files, where threads write them."""
+        if writers is None:
+            sink.sync()
+        else:
+            self._drain(2 * self.request.writer_workers - 1)
+            self.writes.append(writers.submit(sink.sync))
 
     def _drain(self, keep: int) -> None:
         """Wait until at most so many writes are in flight; raises what one of them raised."""
