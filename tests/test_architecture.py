@@ -27,7 +27,10 @@ ARROWS = {
     "accessors": {"core", "analysis", "export", "pipeline"},
     "georef": {"raster"},
     "the face": {"core", "api", "exports", "accessors"},
-    "cli": {"core", "embedders", "providers", "analysis", "export", "parity", "pipeline", "api"},
+    "cli": {
+        "core", "embedders", "providers", "analysis", "export", "parity", "pipeline", "api",
+        "exports",
+    },
     "__main__": {"cli"},
 }  # fmt: skip
 FLOORS = {
