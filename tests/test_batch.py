@@ -338,3 +338,20 @@ def test_a_region_is_let_go_of_once_it_is_done(source, monkeypatch):
     monkeypatch.setattr(batches, "TokenMosaic", Counted)
     batch([PointBuffer(10 + 0.01 * i, 50, 160) for i in range(60)], batch_size=4)
     assert most[0] <= 6
+
+
+def test_a_band_that_is_missing_everywhere_fails_its_region(source, monkeypatch):
+    """As the pipeline's own steps say it."""
+    fetch = CountingProvider.fetch
+
+    def bandless(self, plan):
+        patch = unwrap_or_raise(fetch(self, plan))
+        if plan.grid.height > 90:
+            patch.data[:, 1] = np.nan
+        return base.Success(patch)
+
+    monkeypatch.setattr(CountingProvider, "fetch", bandless)
+    found = batch(SPOTS, on_error="return")
+    assert isinstance(found[3], ModelError)
+    assert "no pixel of band B3 is valid anywhere" in str(found[3])
+    assert all(one.data.shape == (10,) for one in found[:3])

@@ -10,6 +10,7 @@ import numpy as np
 from returns.result import Failure, Success
 
 from rs_embed.core.errors import RsEmbedError
+from rs_embed.core.plan import RoiPlan
 from rs_embed.core.prepare import Windows
 from rs_embed.core.result import Outcome
 from rs_embed.core.token_grid import TokenGrid, TokenMosaic
@@ -18,7 +19,7 @@ from rs_embed.embedders.runtime import LoadedModel
 from rs_embed.pipeline.steps import _BATCH, TiledInput, _Seen
 from rs_embed.pipeline.steps import _alike as alike
 from rs_embed.pipeline.steps import _seen as seen
-from rs_embed.pipeline.tokens_of import stack_windows, tokens_of
+from rs_embed.pipeline.tokens_of import absent_bands, stack_windows, tokens_of
 from rs_embed.plugins.notices import warn_once
 
 Finished = tuple[Any, Outcome[TokenGrid]]
@@ -30,9 +31,16 @@ class _Roi:
     """A ROI whose windows are on their way."""
 
     key: Any
+    plan: RoiPlan
     mosaic: TokenMosaic
+    bands_seen: np.ndarray
     left: int
     failed: RsEmbedError | None = None
+
+    def result(self) -> Outcome[TokenGrid]:
+        """The cells, or why there are none."""
+        failed = self.failed or absent_bands(self.plan, self.bands_seen)
+        return Success(self.mosaic.result()) if failed is None else Failure(failed)
 
 
 @dataclass
@@ -60,11 +68,14 @@ class Batcher:
 
     def add(self, key: Any, ready: TiledInput) -> Iterator[Finished]:
         """Take in the windows of a ROI, and give every ROI that is finished by then."""
-        model = ready.plan.model
-        roi = _Roi(key, TokenMosaic(ready.plan.tiling, model.dim), len(ready.plan.tiling))
+        plan = ready.plan
+        mosaic = TokenMosaic(plan.tiling, plan.model.dim)
+        bands = np.zeros(len(plan.model.bands), dtype=bool)
+        roi = _Roi(key, plan, mosaic, bands, len(plan.tiling))
         try:
             for i, one in enumerate(seen(ready)):
                 roi.mosaic.note(one.valid.missing, one.present)
+                roi.bands_seen |= one.bands
                 if one.valid.tokens is not None and not one.valid.tokens.any():
                     self._count(1)  # nothing to see: not run, and its cells stay missing
                     yield from _less(roi)
@@ -143,7 +154,7 @@ def _less(roi: _Roi) -> Iterator[Finished]:
     """Count a window of a ROI as done; the ROI itself, if that was the last."""
     roi.left -= 1
     if roi.left == 0:
-        yield roi.key, Failure(roi.failed) if roi.failed else Success(roi.mosaic.result())
+        yield roi.key, roi.result()
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -155,7 +155,9 @@ def taken(reader: PatchReader, plan: FetchPlan, share: Share) -> PatchReader:
 
         return read
 
-    return PatchReader(opened, plan.bands, plan.units, reader.grid, plan.intervals, reader.meta)
+    return replace(
+        reader, open=opened, bands=plan.bands, units=plan.units, intervals=plan.intervals
+    )
 
 
 # Fingerprints

@@ -316,7 +316,11 @@ class Stream:
             part = opened[share.index].map(lambda reader: taken(reader, fetch, share))
             if check is None:
                 return part
-            return part.bind(lambda reader: check(reader.patch(), fetch)).map(Patch.reader)
+            return part.bind(
+                lambda reader: check(reader.patch(), fetch).map(
+                    lambda patch: replace(patch.reader(), looks=reader.looks)
+                )
+            )
 
         return collect(
             one(fetch, share)
