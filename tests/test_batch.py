@@ -351,6 +351,9 @@ def test_a_band_that_is_missing_everywhere_fails_its_region(source, monkeypatch)
         return base.Success(patch)
 
     monkeypatch.setattr(CountingProvider, "fetch", bandless)
+    catalog._REGISTERED["counted"] = toys.toy(
+        "counted", prepare="tests.toys:trivial_prepare", encode="tests.toys:trivial_encode"
+    )
     found = batch(SPOTS, on_error="return")
     assert isinstance(found[3], ModelError)
     assert "no pixel of band B3 is valid anywhere" in str(found[3])

@@ -171,7 +171,7 @@ def build(model: Model) -> Network:
         width, config["wave_heads"], config["wave_ffn"], dropout=0.0, activation="gelu",
         layer_norm_eps=1e-5,
     )  # fmt: skip
-    generator = {
+    generator: dict[str, Any] = {
         "weight_tokens": nn.Parameter(torch.zeros(config["num_latent_tokens"], width)),
         "bias_token": nn.Parameter(torch.zeros(1, width)),
         "encoder": nn.ModuleDict({"layers": nn.ModuleList([layer])}),
@@ -220,7 +220,7 @@ def forward(
     x = torch.cat([network.cls_token.expand(len(x), -1, -1), x], dim=1)
     for block in network.blocks:
         x = block(x)
-    tokens: Tensor = network.norm(x)
+    tokens: Any = network.norm(x)
     return {"grid": tokens[:, 1:].unflatten(1, (rows, cols)), "image": tokens[:, 0]}
 
 

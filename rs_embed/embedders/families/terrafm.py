@@ -208,7 +208,7 @@ def _patches(embed: Any, name: str, image: Tensor) -> Tensor:
 
     No activation stands between them; the norm has an epsilon of its own.
     """
-    x = getattr(embed, f"conv2d_{name}")(image).permute(0, 2, 3, 1)
+    x: Tensor = getattr(embed, f"conv2d_{name}")(image).permute(0, 2, 3, 1)
     x = x + getattr(embed, f"{name}_embed")
     for part in ("proj1", "norm_input", "proj2", "proj3"):
         x = embed.projection[part](x)
