@@ -39,6 +39,7 @@ def write_checkpoint(
         (None for the default one); ``ModelChoice(id, variant, weights=path)`` then loads it.
     path : path
     model : Model, optional
+        Beside a variant: the model of another modality or other options, where its file differs.
 
     Returns
     -------
@@ -56,7 +57,7 @@ def write_checkpoint(
         entries = case_entries(what, model)
     else:
         spec, variant = what
-        model = unwrap_or_raise(resolve(spec, ModelChoice(spec.id, variant)))
+        model = model or unwrap_or_raise(resolve(spec, ModelChoice(spec.id, variant)))
         entries = published_entries(model)
     names, place = keys(model), Path(path)
     tree: dict[str, Any] = dict(recipe_state(entries))

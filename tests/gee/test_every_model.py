@@ -52,13 +52,14 @@ def weights(tmp_path_factory: pytest.TempPathFactory):
     """A local checkpoint for a model, written once, numbers by the recipe."""
     folder = tmp_path_factory.mktemp("weights")
 
-    def of(spec: ModelSpec) -> str | None:
+    def of(spec: ModelSpec, modality: str) -> str | None:
         variant = next(v for v in spec.variants if v.name == smallest(spec))
         if variant.weights is None:
             return None
-        path = Path(folder) / f"{spec.id}.pt"
+        path = Path(folder) / f"{spec.id}-{modality if spec.modality_builds else 'any'}.pt"
         if not path.exists():
-            write_checkpoint((spec, variant.name), path)
+            model = unwrap_or_raise(find_model(ModelChoice(spec.id, variant.name, modality)))
+            write_checkpoint((spec, variant.name), path, model=model)
         return str(path)
 
     yield of
@@ -70,8 +71,9 @@ def test_the_same_numbers_as_from_the_same_pixels(
     server: Server, weights, model: str, modality: str
 ) -> None:
     spec = MODEL_SPECS[model]
-    choice = ModelChoice(model, smallest(spec), modality, weights=weights(spec))
-    when = TemporalSpec.year(2022) if model == "gse_annual" else SUMMER
+    choice = ModelChoice(model, smallest(spec), modality, weights=weights(spec, modality))
+    timeless = all(item.static for item in spec.modalities[modality])
+    when = None if timeless else TemporalSpec.year(2022) if model == "gse_annual" else SUMMER
     # A region of exactly one window, so that neither way sees any surroundings.
     chosen = unwrap_or_raise(find_model(choice))
     place = PointBuffer(3.6, 40.6, chosen.window_px * chosen.scale_m / 2)

@@ -16,6 +16,8 @@ from rs_embed.embedders.runtime import function, keys
 from rs_embed.embedders.weights import read_state
 from rs_embed.parity import Case, write_checkpoint
 from rs_embed.parity.checkpoint import case_entries, filled, published_entries
+from rs_embed.parity.rows import rows_of
+from rs_embed.parity.runner import model_of
 from tests.doors import short_networks, smallest
 from tests.parity.conftest import KEPT, SHARED, known_cases
 
@@ -38,7 +40,9 @@ def of_published_size() -> list[object]:
 @pytest.mark.parametrize(("case", "variant"), of_published_size())
 def test_the_layout_is_the_published_one(case: Case, variant: str) -> None:
     """What `write_checkpoint` writes has the keys and shapes that a fixture read off the file."""
-    model = unwrap_or_raise(find_model(f"{case.model_id}:{variant}"))
+    spec = unwrap_or_raise(find_spec(case.model_id))
+    model = model_of(case, spec, rows_of(spec.id, KEPT))
+    assert model.variant.name == variant
     ours = {key: (shape, dtype) for key, shape, dtype in published_entries(model)}
     for key, shape, dtype in case_entries(case, model):
         if not keys(model).ignores(key):

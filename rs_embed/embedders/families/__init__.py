@@ -11,5 +11,6 @@ FAMILIES = (
     "satmae_s2",
     "scalemae",
     "terrafm",
+    "terramind",
 )
 """Modules of this package that hold a ``SPEC``, or several ``SPECS``."""

@@ -25,7 +25,7 @@ INPUTS = {
         "DEM", ("DEM",), "metres", "COPERNICUS/DEM/GLO30_2024_1", ("DEM",), static=True
     ),
 }
-KEYS_OF = {
+PUBLISHED = {
     "S2L2A": "untok_sen2l2a@224", "S2L1C": "untok_sen2l1c@224", "RGB": "untok_sen2rgb@224",
     "S1GRD": "untok_sen1grd@224", "S1RTC": "untok_sen1rtc@224", "DEM": "untok_dem@224",
 }  # fmt: skip
