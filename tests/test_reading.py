@@ -642,3 +642,50 @@ assert not {"rioxarray", "rasterio"} & {*sys.modules}
 
 def test_an_array_in_memory_is_read_without_rasterio():
     subprocess.run([sys.executable, "-W", "error", "-c", PLAIN], check=True)
+
+
+SR = ("SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B7")
+
+
+@pytest.mark.parametrize(
+    ("names", "attrs", "red"),
+    [
+        (SR, {"platform": "landsat-8"}, "SR_B4"),
+        (SR, {"platform": "LANDSAT_9"}, "SR_B4"),
+        (SR, {"platform": "landsat-5"}, "SR_B3"),
+        (SR, {"system:id": "LANDSAT/LE07/C02/T1_L2/LE07_001001_20200101"}, "SR_B3"),
+        (tuple(f"{name}_median" for name in SR), {"platform": "landsat-7"}, "SR_B3_median"),
+        (("B2", "B3", "B4", "B5"), {"platform": "landsat-8"}, "B4"),
+        (("B2", "B3", "B4", "B5"), {"platform": "landsat-5"}, "B3"),
+        (("B02", "B03", "B04", "B05"), {"collection": "HLSL30_2.0"}, "B04"),
+        (("B02_10m", "B03_10m", "B04_10m"), {}, "B04_10m"),
+    ],
+)
+def test_red_is_found_by_the_numbering_of_the_platform(names, attrs, red):
+    raster = read(make(names, **attrs))
+    (place,) = unwrap_or_raise(raster.places_of(("B4",)))
+    assert raster.bands[place] == red
+    if any(str(value).lower().startswith(("land", "hls")) for value in attrs.values()):
+        (near,) = unwrap_or_raise(raster.places_of(("B8A",)))
+        assert raster.bands[near] == names[names.index(red) + 1]
+        assert isinstance(raster.places_of(("B5",)), Failure), "Landsat has no red edge"
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [{}, {"collection": "landsat-c2-l2"}, {"platform": "landsat-5, landsat-8"}],
+)
+def test_numbers_of_an_untold_landsat_are_refused_with_the_remedy(attrs):
+    found = read(make(SR, **attrs)).places_of(("B4",)).failure()
+    assert "da.attrs['platform'] = 'landsat-8'" in str(found)
+    named = read(make(SR, **attrs), bands=("blue", "green", "red", "nir08", "swir16", "swir22"))
+    assert named.places_of(("B4", "B8A")) == Success((2, 3))
+    # A stand-in names the array's own band, whatever it is.
+    assert read(make(SR, **attrs), bands={"B4": "SR_B3"}).places_of(("B4",)) == Success((2,))
+
+
+def test_units_are_those_of_the_band_that_was_named():
+    array = make(("B2_max", "B2_median", "B4"))
+    del array.attrs["units"]
+    raster = read(array, units={"B2_median": "reflectance", "B2_max": "uint8", "B4": "db"})
+    assert raster.units == ("uint8", "reflectance", "db")

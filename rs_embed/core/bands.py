@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence, Set
 
 from returns.result import Failure, Success
 
@@ -30,6 +31,21 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "hv": (),
 }
 _COMMON = {alias.lower(): name for name, aliases in ALIASES.items() for alias in (name, *aliases)}
+# What Sentinel-2's files (B02_10m) and Earth Engine's reducers (B2_median) put behind a name;
+# a spread or a count of values (B2_stdDev) is no value of the band.
+_SUFFIX = re.compile(r"_(10m|20m|60m|median|mean|mosaic|first|last|min|max|p\d{1,3})$", re.ASCII)
+
+# By number, as Google's catalogue and the guides of the harmonised products state them: one
+# numbering for the Thematic Mappers, another for the Operational Land Imagers.
+LANDSAT_4_TO_7: Mapping[int, str] = {
+    1: "blue", 2: "green", 3: "red", 4: "nir08", 5: "swir16", 7: "swir22",
+}  # fmt: skip
+LANDSAT_8_TO_9: Mapping[int, str] = {
+    1: "coastal", 2: "blue", 3: "green", 4: "red", 5: "nir08", 6: "swir16", 7: "swir22",
+    9: "cirrus",
+}  # fmt: skip
+_LANDSAT = "landsat "
+REMEDY = "pass bands={{'{missing}': '<a band you have>'}} to name a stand-in"
 
 
 def common_name(band: str) -> str:
@@ -37,11 +53,33 @@ def common_name(band: str) -> str:
 
     Examples
     --------
-    >>> common_name("B8A"), common_name("B02"), common_name("swir1"), common_name("DEM")
+    >>> common_name("B8A"), common_name("B02_10m"), common_name("swir1"), common_name("DEM")
     ('nir08', 'blue', 'swir16', 'dem')
     """
     key = band.strip().lower()
-    return _COMMON.get(key, key)
+    return _COMMON.get(key) or _COMMON.get(_SUFFIX.sub("", key), key)
+
+
+def landsat_names(
+    found: Sequence[str], numbers: Mapping[int, str] | None, prefix: str = "sr_b"
+) -> dict[str, str]:
+    """Found band to common name, for the bands that Landsat numbers, such as SR_B4.
+
+    ``numbers`` is the numbering of the platform. Where it is None, and for a number that it lacks,
+    the common name is one that no model asks for. ``prefix`` is a regular expression.
+    """
+    pattern = re.compile(rf"(?:{prefix})0?(\d{{1,2}})", re.IGNORECASE | re.ASCII)
+    names: dict[str, str] = {}
+    for name in found:
+        number = pattern.fullmatch(_SUFFIX.sub("", name.strip()))
+        if number:
+            names[name] = (numbers or {}).get(int(number[1]), _LANDSAT + name)
+    return names
+
+
+def is_band(name: str) -> bool:
+    """Whether a name is one of a band, by any alias."""
+    return common_name(name) in ALIASES
 
 
 def is_sentinel2(bands: Sequence[str]) -> bool:
@@ -58,7 +96,7 @@ def match_bands(
     common: Mapping[str, str] | None = None,
     error: type[RsEmbedError] = SpecError,
     where: str = "the array",
-    remedy: str = "pass bands={{'{missing}': '<a band you have>'}} to name a stand-in",
+    remedy: str = REMEDY,
 ) -> Outcome[tuple[int, ...]]:
     """Where in ``found`` each wanted band is, by name and never by position.
 
@@ -68,26 +106,22 @@ def match_bands(
         What the model takes, in its order.
     found : sequence of str
         What there is.
-    stand_ins : mapping, optional
+    substitutes : mapping, optional
         Wanted band to the found band that the caller puts in its place.
     common : mapping, optional
         Found band to common name, where a collection's names differ from Sentinel-2's.
 
     Fails with ``error``, naming what is missing, what was found and the mending call; with
-    SpecError where two found bands answer to one name.
+    SpecError where two found bands answer to one name. A name with a suffix (B02_10m) gives way to
+    the same without one.
     """
-    places: dict[str, int] = {}
-    for i, name in enumerate(found):
-        key = (common or {}).get(name) or common_name(name)
-        if key in places:
-            return Failure(
-                SpecError(
-                    f"{found[places[key]]!r} and {name!r} are both {key}; keep one of the two"
-                )
-            )
-        places[key] = i
-    exact = {name: i for i, name in enumerate(found)}
     stand = {common_name(k): v for k, v in (substitutes or {}).items()}
+    asked = set(map(common_name, wanted)) - set(stand)
+    placed = _places(asked, found, common or {})
+    if isinstance(placed, Failure):
+        return placed
+    places = placed.unwrap()
+    exact = {name: i for i, name in enumerate(found)}
     for name in stand.values():
         if name not in exact and common_name(name) not in places:
             return Failure(
@@ -107,9 +141,46 @@ def match_bands(
             error(
                 f"{where} has no band {', '.join(missing)}; it has {_listed(found)}; "
                 + remedy.format(missing=missing[0])
+                + _landsat_remedy(found, common or {})
             )
         )
     return Success(tuple(indices))
+
+
+def _places(
+    asked: Set[str], found: Sequence[str], common: Mapping[str, str]
+) -> Outcome[dict[str, int]]:
+    """Where each common name is among the found ones; suffixed names fill what is left."""
+
+    def suffixed(name: str) -> bool:
+        key = name.strip().lower()
+        return name not in common and key not in _COMMON and common_name(name) != key
+
+    places: dict[str, int] = {}
+    for i in sorted(range(len(found)), key=lambda i: suffixed(found[i])):
+        name = found[i]
+        key = common.get(name) or common_name(name)
+        if key not in places:
+            places[key] = i
+            continue
+        first = found[places[key]]
+        if suffixed(name) and (not suffixed(first) or key not in asked):
+            continue
+        return Failure(SpecError(f"{first!r} and {name!r} are both {key}; keep one of the two"))
+    return Success(places)
+
+
+def _landsat_remedy(found: Sequence[str], common: Mapping[str, str]) -> str:
+    """What mends names whose meaning hangs on a platform that is not told; "" for others."""
+    names = {**landsat_names(found, None), **common}
+    unclear = [name for name in found if names.get(name, "").startswith(_LANDSAT)]
+    if not unclear:
+        return ""
+    return (
+        f". {unclear[0]} is numbered as Landsat numbers its bands, by which B4 is the near "
+        "infrared of Landsat 4-7 and the red of Landsat 8-9; name the platform: "
+        "da.attrs['platform'] = 'landsat-8', or the bands, in order: bands=('blue', 'green', ...)"
+    )
 
 
 def _listed(names: Sequence[str], maximum: int = 20) -> str:

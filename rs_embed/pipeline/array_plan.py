@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from returns.result import Failure, Result
 
-from rs_embed.core.bands import match_bands
 from rs_embed.core.errors import SpecError
 from rs_embed.core.fetch import FetchPlan
 from rs_embed.core.grid import Grid
@@ -181,7 +180,7 @@ def _of_group(
 
 
 def _matched(model: Model, raster: Raster) -> Outcome[tuple[int, ...]]:
-    return match_bands(model.bands, raster.bands, substitutes=raster.substitutes).bind(
+    return raster.places_of(model.bands).bind(
         lambda places: _units_fit(model, tuple(raster.units[i] for i in places)).map(
             lambda _: places
         )

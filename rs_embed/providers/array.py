@@ -11,7 +11,6 @@ import numpy as np
 from returns.result import Success
 
 from rs_embed.core.area import averaged_pixels
-from rs_embed.core.bands import match_bands
 from rs_embed.core.errors import ProviderError
 from rs_embed.core.fetch import FetchPlan, SourceInfo
 from rs_embed.core.model import InputSpec
@@ -52,7 +51,7 @@ class ArrayProvider(Provider):
     def describe(self, item: InputSpec, sensor: SensorSpec | None) -> Outcome[SourceInfo]:
         """The array's bands for one input, stand-ins in their places. It has no collection."""
         raster = self.raster
-        return match_bands(item.bands, raster.bands, substitutes=raster.substitutes).map(
+        return raster.places_of(item.bands).map(
             lambda places: SourceInfo(
                 "",
                 tuple(raster.bands[i] for i in places),

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from returns.result import Success
 
-from rs_embed.core.bands import match_bands
+from rs_embed.core.bands import LANDSAT_4_TO_7, LANDSAT_8_TO_9, match_bands
 from rs_embed.core.errors import ModelError, RsEmbedError, SpecError
 from rs_embed.core.result import Outcome, collect
 from rs_embed.core.units import convert
@@ -165,10 +165,7 @@ _HLS_S30 = (
     *_named("reflectance", dict.fromkeys(_S2_METRES, 30)),
     Band("Fmask", 30, "class", averaged="never"),
 )
-_L30_NAMES = {
-    "B1": "coastal", "B2": "blue", "B3": "green", "B4": "red", "B5": "nir08", "B6": "swir16",
-    "B7": "swir22", "B9": "cirrus",
-}  # fmt: skip
+_L30_NAMES = {f"B{number}": common for number, common in LANDSAT_8_TO_9.items()}
 _HLS_L30 = (
     *(Band(name, 30, "reflectance", common=common) for name, common in _L30_NAMES.items()),
     Band("Fmask", 30, "class", averaged="never"),
@@ -194,10 +191,7 @@ def _landsat(asset: str, names: Mapping[str, str], heat: str) -> Collection:
 
 
 _OLI = {f"SR_{name}": common for name, common in list(_L30_NAMES.items())[:7]}
-_TM = {
-    "SR_B1": "blue", "SR_B2": "green", "SR_B3": "red", "SR_B4": "nir08", "SR_B5": "swir16",
-    "SR_B7": "swir22",
-}  # fmt: skip
+_TM = {f"SR_B{number}": common for number, common in LANDSAT_4_TO_7.items()}
 _MODIS_M = 463.3127165
 _MODIS_NAMES = ("red", "nir", "blue", "green", None, "swir16", "swir22")
 _DW = (

@@ -113,15 +113,13 @@ class LocalProvider(Provider):
         )
         where = f"backend {self.name!r}"
         if sensor is None:
-            return match_bands(
-                item.bands, raster.bands, error=ModelError, where=where, remedy=remedy
-            )
+            return raster.places_of(item.bands, error=ModelError, where=where, remedy=remedy)
         return match_bands(
-            item.bands, sensor.bands, error=ModelError, where="the SensorSpec",
-            remedy="name them all in SensorSpec.bands",
+            item.bands, sensor.bands, common=raster.common, error=ModelError,
+            where="the SensorSpec", remedy="name them all in SensorSpec.bands",
         ).bind(
-            lambda order: match_bands(
-                [sensor.bands[i] for i in order], raster.bands,
+            lambda order: raster.places_of(
+                [raster.common.get(sensor.bands[i], sensor.bands[i]) for i in order],
                 error=ModelError, where=where, remedy=remedy,
             )
         )  # fmt: skip

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from rs_embed.core.bands import common_name
+from rs_embed.core.bands import LANDSAT_4_TO_7, LANDSAT_8_TO_9, common_name, is_band, landsat_names
 from rs_embed.raster.dims import DimRoles
 
 # Where STAC items, Earth Engine and GDAL's drivers name a satellite, a product or a scene.
@@ -31,6 +31,7 @@ SENTINEL2 = "Sentinel-2"
 _OWN_ID = re.compile(r"b(0?[1-9]|1[0-2]|8a)$", re.IGNORECASE)
 _BASELINE, _APPLIED = "s2:processing_baseline", "earthsearch:boa_offset_applied"
 _OFFSET_SINCE = 4.0
+_NUMBER = re.compile(r"landsat[-_ ]?0?([4-9])(?!\d)|(?<![a-z])l[cet]0([4-9])(?!\d)")
 
 
 def imagery(layout: DimRoles) -> str | None:
@@ -51,8 +52,32 @@ def sentinel2_names(names: Sequence[str]) -> bool:
     """Whether the names are Sentinel-2's own: ids such as B02, or common names with a red edge."""
     if any(common_name(name) in ("rededge1", "rededge2", "rededge3") for name in names):
         return True
-    optical = [name for name in names if _OWN_ID.match(name.strip())]
-    return bool(optical)
+    return any(_OWN_ID.match(name.strip().partition("_")[0]) for name in names if is_band(name))
+
+
+def numbered_names(layout: DimRoles, names: Sequence[str], given: bool) -> dict[str, str]:
+    """Band to common name, for bands that are numbered as Landsat numbers them.
+
+    SR_B4 is always such a name; B4 where the array says that it is Landsat's, or the harmonised
+    product of Landsat 8 and 9. ``given`` tells that the caller wrote the names: there B4 is
+    Sentinel-2's, as everywhere else in this package.
+    """
+    whose = imagery(layout)
+    texts = list(_texts(layout))
+    harmonised = whose == "HLS" and any("l30" in text for text in texts)
+    if harmonised and any("s30" in text for text in texts):
+        harmonised = False
+    bare = not given and (whose == "Landsat" or harmonised)
+    numbers = LANDSAT_8_TO_9 if harmonised else _numbering(texts)
+    return landsat_names(names, numbers, prefix="(?:sr_)?b" if bare else "sr_b")
+
+
+def _numbering(texts: Sequence[str]) -> Mapping[int, str] | None:
+    """The numbering of the Landsat that is told; None where none is, or two that differ."""
+    told = {number for text in texts for pair in _NUMBER.findall(text) for number in pair if number}
+    if not told or (told & set("4567") and told & set("89")):
+        return None
+    return LANDSAT_4_TO_7 if told & set("4567") else LANDSAT_8_TO_9
 
 
 def dn_units(layout: DimRoles) -> tuple[str, ...] | None:

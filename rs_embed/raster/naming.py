@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from returns.result import Failure, Success
 
-from rs_embed.core.bands import ALIASES, common_name, is_sentinel2
+from rs_embed.core.bands import common_name, is_band, is_sentinel2
 from rs_embed.core.errors import SpecError
 from rs_embed.core.result import Outcome, collect
 from rs_embed.core.units import MEANINGS, UNDECLARED, check_units, linearly_convertible
@@ -228,10 +228,8 @@ def _given_units(
             return Failure(
                 SpecError(f"units= names {', '.join(stray)}; the array has {', '.join(names)}")
             )
-        own = [
-            next((u for key, u in units.items() if common_name(key) == common_name(name)), None)
-            for name in names
-        ]
+        by_meaning = {common_name(key): unit for key, unit in reversed([*units.items()])}
+        own = [units.get(name, by_meaning.get(common_name(name))) for name in names]
     else:
         own = [units] * len(names)
     listed: list[tuple[str, ...] | None] = []
@@ -290,11 +288,6 @@ def _variable_name(layout: DimRoles, array: xr.DataArray) -> str | None:
     if name is None or re.fullmatch(r"band_?\d+|band_data", str(name)):
         return long_name
     return long_name if is_band(long_name) and not is_band(str(name)) else str(name)
-
-
-def is_band(name: str) -> bool:
-    """Whether a name is one of a band, by any alias."""
-    return common_name(name) in ALIASES
 
 
 def _distinct(names: tuple[str, ...]) -> Outcome[tuple[str, ...]]:

@@ -17,9 +17,12 @@ from typing import Any
 import numpy as np
 
 from rs_embed.core.area import coarser_by, covers, weighted_mean
+from rs_embed.core.bands import REMEDY, match_bands
+from rs_embed.core.errors import RsEmbedError, SpecError
 from rs_embed.core.grid import Grid
 from rs_embed.core.patch import Interval
 from rs_embed.core.resample import area_average, gather, nearest_indices, offset_in
+from rs_embed.core.result import Outcome
 from rs_embed.core.units import NEVER_AVERAGED
 from rs_embed.core.values import ValueLook
 
@@ -48,8 +51,10 @@ class Raster:
         Tells one content from another.
     notes : dict
         What was decided while the array was read, for ``meta``.
-    stand_ins : mapping
+    substitutes : mapping
         Wanted band to the band that the caller puts in its place; see `core.bands.match_bands`.
+    common : mapping
+        Band to common name, where its own would mean another one.
     narrow : callable or None
         ``narrow(bands, steps)``: a ``load`` of these bands and steps of time alone, by index.
     """
@@ -62,7 +67,22 @@ class Raster:
     content_hash: str = ""
     notes: dict[str, Any] = field(default_factory=dict)
     substitutes: Mapping[str, str] = field(default_factory=dict)
+    common: Mapping[str, str] = field(default_factory=dict)
     narrow: Narrow | None = None
+
+    def places_of(
+        self,
+        wanted: Sequence[str],
+        *,
+        error: type[RsEmbedError] = SpecError,
+        where: str = "the array",
+        remedy: str = REMEDY,
+    ) -> Outcome[tuple[int, ...]]:
+        """Where each wanted band is; see `rs_embed.core.bands.match_bands`."""
+        return match_bands(
+            wanted, self.bands, substitutes=self.substitutes, common=self.common,
+            error=error, where=where, remedy=remedy,
+        )  # fmt: skip
 
     def only(self, bands: Sequence[int], steps: Sequence[int] | None = None) -> Raster:
         """The raster with these bands, and these steps of time, alone; the others are not read."""

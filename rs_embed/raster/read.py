@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -14,6 +15,7 @@ from rs_embed.core.result import Outcome
 from rs_embed.raster.dims import DimRoles, identify_dims
 from rs_embed.raster.file_masks import check_masks_read
 from rs_embed.raster.georeference import Georeference, georeference
+from rs_embed.raster.imagery import numbered_names
 from rs_embed.raster.naming import BandUnits, Units, band_names, band_units
 from rs_embed.raster.raster import Raster, content_of
 from rs_embed.raster.times import find_intervals
@@ -58,8 +60,9 @@ def read_xarray(
     units, a time axis without dates, values in memory of which none is valid.
     """
     substitutes = dict(bands) if isinstance(bands, Mapping) else {}
+    named = bands is not None and not isinstance(bands, Mapping)
     return Result.do(
-        raster
+        replace(raster, common=numbered_names(layout, names, named))
         for layout in identify_dims(obj)
         for _ in check_masks_read(layout)
         for placed in georeference(layout, crs)

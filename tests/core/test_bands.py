@@ -3,7 +3,15 @@ from __future__ import annotations
 import pytest
 from returns.result import Success
 
-from rs_embed.core.bands import ALIASES, common_name, is_sentinel2, match_bands
+from rs_embed.core.bands import (
+    ALIASES,
+    LANDSAT_4_TO_7,
+    LANDSAT_8_TO_9,
+    common_name,
+    is_sentinel2,
+    landsat_names,
+    match_bands,
+)
 from rs_embed.core.errors import ModelError, SpecError
 
 
@@ -14,6 +22,8 @@ from rs_embed.core.errors import ModelError, SpecError
         ("B8", "nir"), ("nir", "nir"), ("B8A", "nir08"), ("b8a", "nir08"), ("B08A", "nir08"),
         ("nir08", "nir08"), ("narrow nir", "nir08"), ("B11", "swir16"), ("swir16", "swir16"),
         ("swir1", "swir16"), ("B12", "swir22"), ("swir22", "swir22"), ("B5", "rededge1"),
+        ("B02_10m", "blue"), ("B2_median", "blue"), ("B8A_20m", "nir08"), ("b04_p50", "red"),
+        ("B2_stdDev", "b2_stddev"), ("B2_count", "b2_count"), ("SR_B2", "sr_b2"),
         ("VV", "vv"), ("vh", "vh"), ("elevation", "elevation"), ("DEM", "dem"),
     ],
 )  # fmt: skip
@@ -74,3 +84,28 @@ def test_which_names_are_sentinel2s():
     assert not is_sentinel2(("B2", "vv"))
     assert not is_sentinel2(("B2", "elevation"))
     assert not is_sentinel2(())
+
+
+def test_a_suffix_is_taken_off_where_one_band_then_fits():
+    found = ("B02_10m", "B8A_20m", "B11_20m", "B4_median")
+    assert match_bands(("B4", "B8A", "B2"), found) == Success((3, 1, 0))
+    assert match_bands(("B4",), ("B04_10m", "B04")) == Success((1,)), "the plain name holds"
+    error = match_bands(("B5",), ("B05_20m", "B05_60m")).failure()
+    assert "'B05_20m' and 'B05_60m' are both rededge1; keep one" in str(error)
+    both = ("B05_20m", "B05_60m", "B4")
+    assert match_bands(("B4",), both) == Success((2,)), "nobody asks which B5 it is"
+    assert match_bands(("B5",), both, substitutes={"B5": "B05_60m"}) == Success((1,))
+
+
+def test_landsats_numbers_are_looked_up_and_never_stripped():
+    found = ("SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B7")
+    older, newer = (landsat_names(found, one) for one in (LANDSAT_4_TO_7, LANDSAT_8_TO_9))
+    assert match_bands(("blue", "red", "nir08", "B12"), found, common=older) == Success(
+        (0, 2, 3, 5)
+    )
+    assert match_bands(("blue", "red", "nir08"), found, common=newer) == Success((1, 3, 4))
+    error = str(match_bands(("blue",), found, common=landsat_names(found, None)).failure())
+    assert "has no band blue; it has SR_B1, SR_B2" in error
+    assert "da.attrs['platform'] = 'landsat-8'" in error
+    assert error == str(match_bands(("blue",), found).failure()), "the same without a platform"
+    assert "platform" not in str(match_bands(("B9",), found, common=newer).failure())
