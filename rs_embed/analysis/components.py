@@ -15,6 +15,7 @@ from rs_embed.analysis.cells import iter_cells, map_cells, origin, unflatten
 from rs_embed.core.embedding import FEATURE
 from rs_embed.core.errors import SpecError
 from rs_embed.core.result import Outcome
+from rs_embed.core.scalars import python_scalar
 from rs_embed.raster.embedding_array import check_embedding
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def pca(array: Any, n: int = 3) -> Outcome[xr.DataArray]:
     Fails with SpecError for an array that is no embedding, or more components than features or
     valid cells can give.
     """
-    return check_embedding(array).bind(lambda found: _pca(found, n))
+    return check_embedding(array).bind(lambda found: _pca(found, python_scalar(n)))
 
 
 def _pca(array: xr.DataArray, n: int) -> Outcome[xr.DataArray]:

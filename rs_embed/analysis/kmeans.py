@@ -11,6 +11,7 @@ from rs_embed.analysis.cells import BLOCK_VALUES, iter_cells, origin, unflatten
 from rs_embed.core.embedding import FEATURE
 from rs_embed.core.errors import SpecError
 from rs_embed.core.result import Outcome
+from rs_embed.core.scalars import python_scalar
 from rs_embed.raster.embedding_array import check_embedding
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ def kmeans(array: Any, k: int, seed: int = 0) -> Outcome[xr.DataArray]:
 
     Fails with SpecError for an array that is no embedding, or a k that it cannot serve.
     """
-    return check_embedding(array).bind(lambda found: _kmeans(found, k, seed))
+    return check_embedding(array).bind(
+        lambda found: _kmeans(found, python_scalar(k), python_scalar(seed))
+    )
 
 
 def _kmeans(array: xr.DataArray, k: int, seed: int) -> Outcome[xr.DataArray]:

@@ -12,6 +12,7 @@ from rs_embed.analysis.sample import Place, sample
 from rs_embed.core.embedding import FEATURE
 from rs_embed.core.errors import SpecError
 from rs_embed.core.result import Outcome
+from rs_embed.core.scalars import python_scalar
 from rs_embed.raster.embedding_array import check_embedding
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def similarity(array: Any, target: Any) -> Outcome[xr.DataArray]:
 
 def _target(array: xr.DataArray, target: Any) -> Outcome[np.ndarray]:
     if isinstance(target, tuple) and len(target) == 2:
-        return sample(array, [target]).bind(lambda found: _of_place(found, target))
+        place = (python_scalar(target[0]), python_scalar(target[1]))
+        return sample(array, [place]).bind(lambda found: _of_place(found, place))
     data = np.asarray(getattr(target, "data", target))
     features = array.sizes[FEATURE]
     if data.shape != (features,) or not np.issubdtype(data.dtype, np.number):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from rs_embed.core.errors import ModelError
+from rs_embed.core.scalars import python_scalar
 
 Scalar = str | int | float | bool | None
 Value = TypeVar("Value")
@@ -343,7 +344,11 @@ class ModelChoice:
     def __post_init__(self) -> None:
         if not isinstance(self.options, Mapping):
             raise ModelError(f"options is a mapping, such as {{'seed': 1}}, not {self.options!r}")
-        object.__setattr__(self, "options", FrozenMap(self.options))
+        object.__setattr__(
+            self,
+            "options",
+            FrozenMap({name: python_scalar(value) for name, value in self.options.items()}),
+        )
         self._tidy_names()
         if self.weights is not None:
             object.__setattr__(self, "weights", str(self.weights))

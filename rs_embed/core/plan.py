@@ -18,6 +18,7 @@ from rs_embed.core.margins import pixel_margins
 from rs_embed.core.model import Model
 from rs_embed.core.patch import Interval
 from rs_embed.core.result import Outcome
+from rs_embed.core.scalars import python_scalar
 from rs_embed.core.specs import SensorSpec, SpatialSpec, TemporalSpec
 from rs_embed.core.windows import Tiling, one_window, tile
 
@@ -90,6 +91,7 @@ def plan_roi(
     or too many pixels; with ModelError where the model cannot do what the keywords ask.
     """
     scale = float(sensor.scale_m) if sensor else model.scale_m
+    overlap = python_scalar(overlap)
     return Result.do(
         plan
         for _ in check_layout(model, input_prep, overlap)

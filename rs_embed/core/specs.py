@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar, overload
 
-import numpy as np
 from returns.result import Failure, Success
 
 from rs_embed.core import checks
 from rs_embed.core.errors import SpecError
 from rs_embed.core.result import Outcome, unwrap_or_raise
+from rs_embed.core.scalars import tidy_scalars
 
 Composite = Literal["median", "mosaic"]
 CloudMask = Literal["none", "scl", "cloud_score_plus"]
@@ -42,7 +42,7 @@ class BBox:
     crs: str = "EPSG:4326"
 
     def __post_init__(self) -> None:
-        _plain_scalars(self, "minlon", "minlat", "maxlon", "maxlat")
+        tidy_scalars(self, "minlon", "minlat", "maxlon", "maxlat")
 
     def validate(self) -> None:
         """Raise SpecError unless the bounds are valid."""
@@ -69,7 +69,7 @@ class PointBuffer:
     crs: str = "EPSG:4326"
 
     def __post_init__(self) -> None:
-        _plain_scalars(self, "lon", "lat", "buffer_m")
+        tidy_scalars(self, "lon", "lat", "buffer_m")
 
     def validate(self) -> None:
         """Raise SpecError unless the point and the buffer are valid."""
@@ -136,7 +136,7 @@ class TemporalSpec:
             ("mode", mode), ("year", year), ("start", _iso(start)), ("end", _iso(end)),
         ):  # fmt: skip
             object.__setattr__(self, name, value)
-        _plain_scalars(self, "year")
+        tidy_scalars(self, "year")
 
     @staticmethod
     def range(start: str | dt.date, end: str | dt.date) -> TemporalSpec:
@@ -201,7 +201,10 @@ class SensorSpec:
     def __post_init__(self) -> None:
         if isinstance(self.bands, list):
             object.__setattr__(self, "bands", tuple(self.bands))
-        _plain_scalars(self, "scale_m", "cloudy_pct", "fill_value", "cloud_threshold")
+        tidy_scalars(
+            self, "scale_m", "cloudy_pct", "fill_value", "cloud_threshold", "check_input",
+            "check_raise",
+        )  # fmt: skip
 
     def validate(self) -> None:
         """Raise SpecError unless every field is valid."""
@@ -235,7 +238,7 @@ class OutputSpec:
     def __post_init__(self) -> None:
         if self.scale_m is None:
             object.__setattr__(self, "scale_m", 10)
-        _plain_scalars(self, "scale_m", "resample_m")
+        tidy_scalars(self, "scale_m", "resample_m")
 
     @property
     def cell_m(self) -> float | None:
@@ -339,14 +342,6 @@ def _iso(date: object) -> Any:
         midnight = date.time() == dt.time() and not date.utcoffset()
         return date.date().isoformat() if midnight else date.isoformat()
     return date.isoformat() if isinstance(date, dt.date) else date
-
-
-def _plain_scalars(spec: Any, *names: str) -> None:
-    """Numpy scalars of a frozen spec become Python's own, so that it prints and pickles plainly."""
-    for name in names:
-        value = getattr(spec, name)
-        if isinstance(value, np.generic):
-            object.__setattr__(spec, name, value.item())
 
 
 def _checked(spec: Spec, problem: str | None) -> Outcome[Spec]:

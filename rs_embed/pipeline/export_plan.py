@@ -17,6 +17,7 @@ from rs_embed.core.fetch import FetchPlan, SourceInfo, fingerprint
 from rs_embed.core.model import Model
 from rs_embed.core.patch import PatchReader, ReadWindow
 from rs_embed.core.result import Outcome
+from rs_embed.core.scalars import python_scalar
 from rs_embed.core.specs import (
     OutputSpec,
     PointBuffer,
@@ -278,6 +279,7 @@ def shards(spatials: Sequence[SpatialSpec], size: int) -> Outcome[tuple[tuple[in
 
     Fails with SpecError for a size below 1.
     """
+    size = python_scalar(size)
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         return Failure(SpecError(f"the size of a part must be a whole number >= 1, not {size!r}"))
     alike: dict[SpatialSpec, list[int]] = {}

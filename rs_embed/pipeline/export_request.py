@@ -16,6 +16,7 @@ from rs_embed.core.choice import parse_choice
 from rs_embed.core.errors import ModelError, SpecError
 from rs_embed.core.model import Model, ModelChoice
 from rs_embed.core.result import Outcome, collect
+from rs_embed.core.scalars import tidy_scalars
 from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
 from rs_embed.embedders.catalog import find_model
 
@@ -31,6 +32,13 @@ DTYPES = ("float32", "float16", "int8")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[1-9]|lpt[1-9])(\..*)?", re.IGNORECASE)
 _UNSAFE = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]')
 _LONGEST_NAME = 200  # bytes; a suffix and a scratch prefix still fit in the 255 of file systems
+
+
+_FLAGS = (
+    "save_inputs", "save_embeddings", "save_manifest", "fail_on_bad_input", "continue_on_error",
+    "async_write", "resume", "show_progress",
+)  # fmt: skip
+_LEAST = {"chunk_size": 1, "num_workers": 1, "writer_workers": 1, "max_retries": 0}
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,9 @@ class ExportRequest:
     batch_size: int | None = None
     dtype: str = "float32"
     one_place: bool = False
+
+    def __post_init__(self) -> None:
+        tidy_scalars(self, *_FLAGS, *_LEAST, "retry_backoff_s", "overlap", "batch_size")
 
 
 def check_export(request: ExportRequest) -> Outcome[ExportRequest]:
@@ -225,10 +236,7 @@ def _check_names(request: ExportRequest) -> Iterable[Outcome[Any]]:
 
 
 def _check_settings(request: ExportRequest) -> Iterable[Outcome[Any]]:
-    for name in (
-        "save_inputs", "save_embeddings", "save_manifest", "fail_on_bad_input",
-        "continue_on_error", "async_write", "resume", "show_progress",
-    ):  # fmt: skip
+    for name in _FLAGS:
         value = getattr(request, name)
         if not isinstance(value, bool):
             yield Failure(SpecError(f"{name} must be True or False, not {value!r}"))
@@ -236,9 +244,7 @@ def _check_settings(request: ExportRequest) -> Iterable[Outcome[Any]]:
         yield Failure(
             SpecError("save_inputs and save_embeddings are both False: nothing would be saved")
         )
-    for name, least in (
-        ("chunk_size", 1), ("num_workers", 1), ("writer_workers", 1), ("max_retries", 0),
-    ):  # fmt: skip
+    for name, least in _LEAST.items():
         value = getattr(request, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             yield Failure(SpecError(f"{name} must be a whole number >= {least}, not {value!r}"))

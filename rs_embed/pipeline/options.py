@@ -14,6 +14,7 @@ from rs_embed.core.patch import Interval
 from rs_embed.core.plan import RoiPlan, check_layout
 from rs_embed.core.resample import check_cells
 from rs_embed.core.result import Outcome
+from rs_embed.core.scalars import tidy_scalars
 from rs_embed.core.specs import (
     OutputSpec,
     SensorSpec,
@@ -50,6 +51,9 @@ class EmbedOptions:
     batch_size: int | None = None
     progress: Progress | None = None
     strict: bool = False
+
+    def __post_init__(self) -> None:
+        tidy_scalars(self, "overlap", "batch_size", "strict")
 
 
 @dataclass(frozen=True)
