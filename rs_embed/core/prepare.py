@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rs_embed.core.errors import ModelError
+from rs_embed.core.model import Model
 from rs_embed.core.patch import Interval
 from rs_embed.core.plan import RoiPlan, midpoint
 from rs_embed.core.windows import fill_indices
@@ -151,6 +153,33 @@ def year_and_day(windows: Windows) -> np.ndarray:
 def months(windows: Windows) -> np.ndarray:
     """``(B, T)`` int64 month from 0 of the middle of each interval."""
     return np.array([[day.month - 1 for day in row] for row in middles(windows)], dtype=np.int64)
+
+
+def months_of_series(model: Model, dates: Sequence[Sequence[Interval]], steps: int) -> np.ndarray:
+    """``(B, T)`` month from 0 of each of T steps, for a model with an option ``month``.
+
+    Raises
+    ------
+    ModelError
+        For pixels without a date and no ``month``, a date and a ``month``, or more steps than the
+        model's cadence allows.
+    """
+    month, most = model.options["month"], model.cadence.frames
+    if steps > most:
+        raise ModelError(f"{model.id} takes at most {most} steps, not {steps}; shorten the series")
+    if any(dates):
+        if month is not None:
+            raise ModelError(
+                f"{model.id}: these pixels are dated and their own months count; leave month out"
+            )
+        return np.array([[midpoint(one).month - 1 for one in row] for row in dates])
+    if month is None or steps > 1:
+        raise ModelError(
+            f"{model.id} needs the month of each of the {steps} steps, and these pixels have no "
+            "date; pass temporal= or give the array a time coordinate, or, for one step of a "
+            f"source without dates, ModelChoice({model.id!r}, options={{'month': 7}})"
+        )
+    return np.full((len(dates), 1), int(month) - 1)
 
 
 def latlon(windows: Windows) -> np.ndarray:

@@ -16,8 +16,10 @@
     before the layout, ``equals`` makes bools, ``dtype`` whole numbers.
 ``[outputs]``
     Theirs = ours: a module's dotted name (``blocks.-1`` is the last; ``norm>head`` is what the norm
-    gives, sent through the head), or ``{module | tensor, sample, drop, layout}``. ``sample`` takes
-    one of the batch, ``drop`` cuts tokens off in front. Several tensors are joined along ``axis``.
+    gives, sent through the head), or ``{module | tensor, sample, drop, pick, layout, cut}``.
+    ``sample`` takes one of the batch, ``drop`` cuts tokens off in front, ``pick`` takes places of
+    letters of the layout (``{c = [0]}``), ``cut`` leaves as many in front as the fixture has.
+    Several tensors are joined along ``axis``.
     Without a line "grid" is ``grid`` with the features in front, "pooled" its mean, "image"
     ``image``.
 ``[cases."pattern"]``

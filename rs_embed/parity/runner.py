@@ -189,10 +189,14 @@ def lay_out(found: Mapping[str, np.ndarray], rule: Mapping[str, Any], shape: lis
             array = array[rule["sample"]]
         if "drop" in rule:
             array = array[..., rule["drop"] :, :]
+        for letter, places in rule.get("pick", {}).items():
+            array = array.take(places, axis=rule["layout"].index(letter))
         if "times" in rule:
             array = array * rule["times"]
         if "layout" in rule:
             array = arrange(array, rule["layout"], after_sizes(rule["layout"], shape))
+        if rule.get("cut"):
+            array = array[tuple(slice(size) for size in shape)]
         parts.append(array)
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=rule.get("axis", -1))
 
@@ -255,7 +259,8 @@ def _prepared(
     )  # fmt: skip
     arrays: Mapping[str, np.ndarray] = runtime.prepare(model, windows)
     if entry.get("run"):
-        arrays = _forward(case, model, arrays, set())
+        modules = {rule["module"] for rule in entry["outputs"].values() if "module" in rule}
+        arrays = _forward(case, model, arrays, modules)
     return {
         name: lay_out(arrays, rule, case.outputs[name]["shape"])
         for name, rule in entry["outputs"].items()

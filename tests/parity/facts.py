@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rs_embed.core.model import ModelSpec, Variant
@@ -54,4 +55,6 @@ def plain(value: Any) -> Any:
     """Tuples as lists, so that what JSON brings can be compared."""
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items()}
     return value

@@ -5,6 +5,7 @@ FAMILIES = (
     "galileo",
     "gse_annual",
     "mosaiks",
+    "presto",
     "prithvi",
     "remoteclip",
     "satmae",

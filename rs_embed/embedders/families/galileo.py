@@ -16,8 +16,7 @@ import numpy as np
 from rs_embed.core.errors import ModelError
 from rs_embed.core.model import Cadence, Model, ModelSpec, Option, Variant, WeightRecord
 from rs_embed.core.patch import Interval
-from rs_embed.core.plan import midpoint
-from rs_embed.core.prepare import Windows
+from rs_embed.core.prepare import Windows, months_of_series
 from rs_embed.embedders.families import galileo_groups as layers
 from rs_embed.embedders.families.galileo_groups import GROUPS, KINDS, Group, on_the_globe, values_of
 from rs_embed.embedders.keys import Keys, Row
@@ -136,7 +135,7 @@ def check(model: Model, intervals: tuple[Interval, ...]) -> None:
         As `prepare` and `groups`.
     """
     groups(model)
-    _months_of([intervals], max(1, len(intervals)), model)
+    months_of_series(model, [intervals], max(1, len(intervals)))
 
 
 def prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:
@@ -154,7 +153,7 @@ def prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:
     ModelError
         For pixels without a date and no ``month``, a date and a ``month``, or over 24 steps.
     """
-    months = _months_of(windows.intervals, windows.pixels.shape[1], model)
+    months = months_of_series(model, windows.intervals, windows.pixels.shape[1])
     arrays: dict[str, np.ndarray] = {
         "months": months,
         "scale_m": np.array(windows.scale_m),
@@ -170,26 +169,6 @@ def prepare(windows: Windows, model: Model) -> dict[str, np.ndarray]:
         arrays[group.name] = values.astype(np.float32)
         visible.append(np.broadcast_to(seen, months.shape))
     return {**arrays, "visible": np.stack(visible, axis=-1)}
-
-
-def _months_of(dates: Sequence[Sequence[Interval]], steps: int, model: Model) -> np.ndarray:
-    """``(B, T)`` month of each of T steps, 0 to 11, by the midpoint of its dates."""
-    month = model.options["month"]
-    if steps > MONTHS:
-        raise ModelError(f"galileo takes at most {MONTHS} steps, not {steps}; shorten the series")
-    if any(dates):
-        if month is not None:
-            raise ModelError(
-                "galileo: these pixels are dated and their own months count; leave month out"
-            )
-        return np.array([[midpoint(f).month - 1 for f in intervals] for intervals in dates])
-    if month is None or steps > 1:
-        raise ModelError(
-            f"galileo needs the month of each of the {steps} steps, and these pixels have no date; "
-            "pass temporal= or give the array a time coordinate, or, for one step of a source "
-            "without dates, ModelChoice('galileo', options={'month': 7})"
-        )
-    return np.full((len(dates), 1), int(month) - 1)
 
 
 def build(model: Model) -> Network:
