@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rs_embed.core.errors import SpecError
+from rs_embed.core.extras import missing_text
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.core.specs import BBox, OutputSpec, PointBuffer, SpatialSpec, TemporalSpec
 
@@ -100,9 +101,7 @@ def _table(path: Path, suffix: str) -> Any:
     try:
         import geopandas
     except ImportError as error:
-        raise SpecError(
-            f"{suffix} is read by geopandas, which the extra vector brings: pip install geopandas"
-        ) from error
+        raise SpecError(missing_text(f"reading {suffix}", "vector", "geopandas")) from error
     return geopandas.read_parquet(path) if suffix == ".parquet" else geopandas.read_file(path)
 
 

@@ -13,6 +13,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "gee": ("earthengine-api",),
         "plot": ("matplotlib",),
         "dask": ('"dask[array]"',),
+        "vector": ("geopandas", "pyarrow"),
     }
 )
 """The packages of each extra, as a shell takes them."""
@@ -23,6 +24,8 @@ _EXTRA_OF = {
     "ee": "gee",
     "matplotlib": "plot",
     "dask": "dask",
+    "geopandas": "vector",
+    "pyarrow": "vector",
 }
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from returns.result import Failure, Success
 
 from rs_embed.core.errors import ModelError
+from rs_embed.core.extras import missing_text
 from rs_embed.core.result import Outcome, caused
 from rs_embed.export.manifest import to_text
 from rs_embed.export.places import Records
@@ -30,7 +31,7 @@ def installed() -> Outcome[None]:
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
-        text = "geoparquet needs pyarrow, which the extra vector brings: pip install pyarrow"
+        text = missing_text("format='geoparquet'", "vector", "pyarrow")
         return Failure(caused(ModelError(text), by=error))
     return Success(None)
 
