@@ -16,6 +16,7 @@ from rs_embed.api import (
     register_model,
     register_provider,
     sample_scene,
+    unload_models,
 )
 from rs_embed.core.embedding import Embedding
 from rs_embed.core.errors import ModelError, ProviderError, RsEmbedError, SpecError
@@ -49,5 +50,6 @@ __all__ = [
     "register_model",
     "register_provider",
     "sample_scene",
+    "unload_models",
 ]
 del _accessors

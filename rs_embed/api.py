@@ -333,6 +333,13 @@ def open_embedding(path: str | Path) -> xarray.DataArray:
     return unwrap_or_raise(reopen(path))
 
 
+def unload_models() -> None:
+    """Let go of every network in memory; the next call that needs one loads it again."""
+    from rs_embed import pipeline
+
+    pipeline.unload_models()
+
+
 def sample_scene() -> Any:
     """The bundled Sentinel-2 scene of Patagonia as a DataArray ``(band, y, x)``.
 

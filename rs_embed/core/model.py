@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, Generic, Literal, TypeVar
 
 from rs_embed.core.errors import ModelError
@@ -386,6 +387,11 @@ class Model:
     weights: str | None = None
     backend: str | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A read-only view of the options cannot be pickled; what it shows can.
+        own = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _model, ({**own, "options": dict(self.options)},)
+
     def __hash__(self) -> int:
         return hash((self.spec.id, self.variant.name, self.modality, tuple(self.options.items())))
 
@@ -430,3 +436,8 @@ class Model:
         builds = tuple((o.name, self.options[o.name]) for o in self.spec.options if o.builds)
         modality = self.modality if self.spec.modality_builds else None
         return (self.spec.id, self.variant.name, modality, self.weights, builds)
+
+
+def _model(own: dict[str, Any]) -> Model:
+    """The model that was pickled."""
+    return Model(**{**own, "options": MappingProxyType(own["options"])})

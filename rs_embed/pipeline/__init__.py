@@ -4,7 +4,7 @@
 """
 
 from rs_embed.embedders.catalog import add_model, find_model
-from rs_embed.embedders.runtime import load
+from rs_embed.embedders.runtime import load, unload_models
 from rs_embed.pipeline.assemble import assemble_embedding
 from rs_embed.pipeline.export_plan import (
     Need,
@@ -54,6 +54,7 @@ __all__ = [
     "shards",
     "share_fetches",
     "taken",
+    "unload_models",
     "TiledInput",
     "add_model",
     "Progress",

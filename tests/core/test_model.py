@@ -223,3 +223,20 @@ def test_weights_are_pinned_by_revision_or_hash():
     assert not WeightRecord("w.pt", repo="a/b").pinned
     assert WeightRecord("w.pt", repo="a/b", revision="0" * 40).pinned
     assert WeightRecord("w.pt", url="https://example.org/w.pt", sha256="0" * 64).pinned
+
+
+def test_a_model_and_its_choice_are_pickled():
+    import pickle
+
+    from rs_embed.core.model import ModelChoice
+    from rs_embed.embedders.catalog import MODEL_SPECS, find_model
+
+    for name in MODEL_SPECS:
+        model = find_model(name).unwrap()
+        again = pickle.loads(pickle.dumps(model))
+        assert again == model
+        assert dict(again.options) == dict(model.options)
+        with pytest.raises(TypeError):
+            again.options["other"] = 1
+    choice = ModelChoice("mosaiks", options={"seed": 3})
+    assert pickle.loads(pickle.dumps(choice)) == choice
