@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,14 +72,27 @@ def write_checkpoint(
 
 
 def published_entries(model: Model) -> list[Entry]:
-    """What the authors' file of a model holds: every key and shape, and some that we ignore."""
-    network = _on_meta(model)
+    """What the authors' file of a model holds: every key and shape, and some that we ignore.
+
+    One file serves every modality, also where each builds a network of its own.
+    """
+    spec = model.spec
+    others = [
+        replace(model, modality=name, inputs=inputs)
+        for name, inputs in spec.modalities.items()
+        if spec.modality_builds and name != model.modality
+    ]
+    found = [entry for one in (model, *others) for entry in _read_entries(one)]
+    return _once([*found, *_beside(model)])
+
+
+def _read_entries(model: Model) -> list[Entry]:
+    """The part of the file that the model's own network reads."""
     own = [
         (key, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
-        for key, tensor in network.state_dict().items()
+        for key, tensor in _on_meta(model).state_dict().items()
     ]
-    names = keys(model).publish(own)
-    return _once([*names, *_beside(model)])
+    return keys(model).publish(own)
 
 
 def case_entries(case: Case, model: Model) -> list[Entry]:

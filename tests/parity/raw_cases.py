@@ -136,7 +136,7 @@ def _results(case: Case, spec: ModelSpec, variant: Variant, folder: Path) -> dic
     when = _temporal(model, raw["dates"])
     found: dict[str, Any] = {}
 
-    def asked(output: OutputSpec) -> np.ndarray:
+    def asked(output: OutputSpec, choice: ModelChoice = choice) -> np.ndarray:
         embedding = get_embedding(
             choice, spatial=place, temporal=when, output=output,
             backend="raw_case", source=case, device="cpu",
@@ -148,6 +148,9 @@ def _results(case: Case, spec: ModelSpec, variant: Variant, folder: Path) -> dic
         found["pooled"] = asked(OutputSpec.pooled())
     if "image" in case.outputs and spec.image_vector is not None:
         found["image"] = asked(OutputSpec.pooled(pooling="model"))
+    for name, modality in told.get("images", {}).items():
+        other = replace(choice, modality=modality)
+        found[name] = asked(OutputSpec.pooled(pooling="model"), other)
     arrays = _network_input(model, place, when, case)
     for name, rule in told.get("outputs", {"normalised": NORMALISED}).items():
         if name in case.outputs:

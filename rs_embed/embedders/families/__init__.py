@@ -2,6 +2,7 @@
 
 FAMILIES = (
     "clay",
+    "croma",
     "galileo",
     "gse_annual",
     "mosaiks",
