@@ -16,6 +16,7 @@ from rs_embed.core.errors import ModelError
 from rs_embed.core.model import InputSpec, Model, ModelSpec, Option, Variant, WeightRecord
 from rs_embed.core.patch import Interval
 from rs_embed.core.prepare import Windows, fill_missing
+from rs_embed.core.statistics import TERRAMIND
 from rs_embed.embedders.keys import Keys, Row
 
 if TYPE_CHECKING:
@@ -28,17 +29,7 @@ S2 = InputSpec(
     "reflectance_x10000", "COPERNICUS/S2_SR_HARMONIZED",
 )  # fmt: skip
 S1 = InputSpec("s1", ("VV", "VH"), "db", "COPERNICUS/S1_GRD", cloudy_pct=100)
-
-# Mean and standard deviation of TerraMind's pretraining data, S2L2A and S1GRD (arXiv:2504.11171).
-TERRAMIND = {
-    "s2": (
-        (1390.458, 1503.317, 1718.197, 1853.91, 2199.1, 2779.975,
-         2987.011, 3083.234, 3132.22, 3162.988, 2424.884, 1857.648),
-        (2106.761, 2141.107, 2038.973, 2134.138, 2085.321, 1889.926,
-         1820.257, 1871.918, 1753.829, 1797.379, 1434.261, 1334.311),
-    ),
-    "s1": ((-12.599, -20.293), (5.195, 5.890)),
-}  # fmt: skip
+PRODUCTS = {"s2": "S2L2A", "s1": "S1GRD"}  # what TerraMind calls the same products
 
 
 def _variant(name: str, dim: int, depth: int, params_m: float, size: int, sha256: str) -> Variant:
@@ -208,7 +199,7 @@ def _statistics(pixels: np.ndarray, model: Model) -> tuple[np.ndarray, np.ndarra
         return mean[..., 0, 0], spread[..., 0, 0]
     given = given_statistics(model)
     if given is None:
-        tables = [TERRAMIND[item.name] for item in model.inputs]
+        tables = [TERRAMIND[PRODUCTS[item.name]] for item in model.inputs]
         given = np.concatenate([np.array(table) for table in tables], axis=1)
     return given[0][None, None], given[1][None, None]
 
