@@ -413,6 +413,85 @@ class TestFiles:
         assert "there is no file" in str(refusal(open_path(tmp_path / "none.tif")))
 
 
+class TestFilesThatAreNotOneRaster:
+    @pytest.fixture
+    def pages(self, tmp_path):
+        """A TIFF of two images, 64 and 32 pixels wide, the second of them with a place."""
+        from PIL import Image
+
+        path = tmp_path / "pages.tif"
+        images = [
+            Image.fromarray(np.full((side, side), value, dtype="uint8"))
+            for side, value in ((64, 7), (32, 9))
+        ]
+        images[0].save(path, save_all=True, append_images=images[1:])
+        return path
+
+    @pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+    def test_datasets_are_named_and_one_may_be_given(self, pages, monkeypatch):
+        error = refusal(open_path(pages))
+        assert isinstance(error, ProviderError)
+        second = f"GTIFF_DIR:2:{pages}"
+        assert "2 datasets" in str(error)
+        assert second in str(error)
+        with unwrap_or_raise(open_path(second)) as opened:
+            assert opened.shape == (1, 32, 32)
+            assert (opened == 9).all()
+        # As a source it is read too, and what it lacks is told without the file's whole path.
+        told = refusal(local_provider(second).describe(S2, None))
+        assert str(told).startswith("GTIFF_DIR:2:pages.tif: ")
+        assert str(pages.parent) not in str(told)
+        monkeypatch.chdir(pages.parent)
+        assert isinstance(
+            refusal(local_provider("GTIFF_DIR:2:pages.tif").describe(S2, None)), SpecError
+        )
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ("T19FEA_20220601T142731_B02_10m.jp2", "T19FEA_20220601T142731_B8A_20m.jp2"),
+            ("LC08_L2SP_230094_20220601_20220610_02_T1_SR_B4.TIF",
+             "LC08_L2SP_230094_20220601_20220610_02_T1_SR_B5.TIF"),
+        ],
+    )  # fmt: skip
+    def test_one_file_a_band_is_told_how_to_be_stacked(self, tmp_path, names):
+        for name in names:
+            tagged(tmp_path, name)
+        pattern = f"*{Path(names[0]).suffix}"
+        error = refusal(local_provider(str(tmp_path / pattern)).describe(S2, None))
+        assert isinstance(error, SpecError)
+        assert "xr.concat([rioxarray.open_rasterio(file)" in str(error)
+        for name in names:
+            assert re.search(r"_((SR_)?B\w{1,2})(_\d\dm)?\.", name).group(1) in str(error)
+        folder = refusal(local_provider(tmp_path).describe(S2, None))
+        assert names[0] in str(folder)
+        assert "xr.concat" in str(folder)
+        with pytest.raises(SpecError, match=r"not a list of 2; .*xr\.concat"):
+            local_provider([tmp_path / name for name in names])
+
+    def test_folders_that_hold_nothing_of_ours(self, tmp_path):
+        assert "neither a Zarr store nor" in str(refusal(open_path(tmp_path)))
+        (tmp_path / "MTD_MSIL2A.xml").write_text("<nothing/>")
+        error = refusal(open_path(tmp_path))
+        assert isinstance(error, ProviderError)
+        assert "MTD_MSIL2A.xml cannot be read" in str(error)
+
+
+def test_a_file_is_hashed_once_for_as_long_as_it_stays(tmp_path, monkeypatch):
+    path = tagged(tmp_path)
+    read = []
+    plain = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda self, *words: read.append(self.name) or plain(self, *words)
+    )
+    first = plan(local_provider(path)).content_hash
+    assert plan(local_provider(path)).content_hash == first
+    assert read == ["scene.tif"]
+    tagged(tmp_path, "other.tif", shift=1).replace(path)
+    assert plan(local_provider(path)).content_hash != first
+    assert read == ["scene.tif", "scene.tif"]
+
+
 def _is_open(path: Path) -> bool:
     descriptors = Path("/proc/self/fd")
     return any(

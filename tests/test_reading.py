@@ -315,10 +315,10 @@ class TestOtherImagery:
 
     def test_quantised_embeddings_are_no_plain_numbers(self):
         array = make(("A00", "A01"), dtype="int8", units="")
-        assert "alphaearth_int8" in problem(array, units="1")
+        assert "aef_int8" in problem(array, units="1")
         array[0, 0, 0] = -128
-        raster = read(array, units="alphaearth_int8")
-        assert raster.units == ("alphaearth_int8",) * 2
+        raster = read(array, units="aef_int8")
+        assert raster.units == ("aef_int8",) * 2
         assert np.isnan(values(raster)[0, 0, 0, 0])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -410,3 +411,42 @@ class TestMasksOfFiles:
         bare = rioxarray.open_rasterio(path)
         found = unwrap_or_raise(read_xarray(bare, units="reflectance_x10000"))
         assert np.isnan(found.load(0, 0, 8, 8)[0, :, :4]).all()
+
+
+class TestEveryThirdPixel:
+    """Cells of several pixels, by a stride or a mean, lie where their coordinates say."""
+
+    @staticmethod
+    def lattice(step_x, step_y, first_x, first_y, shape):
+        """Cells of these steps about the middles ``first_x``, ``first_y``."""
+        left, top = first_x - step_x / 2, first_y + step_y / 2
+        return Grid(GRID.crs, Affine(step_x, 0, left, 0, -step_y, top), shape)
+
+    @pytest.mark.parametrize(("y", "x"), [(1, 2), (2, 1), (2, 2), (3, 3), (1, 3), (4, 2)])
+    @pytest.mark.parametrize("first", [0, 1])
+    def test_of_a_file(self, y, x, first):
+        with rioxarray.open_rasterio(SCENE) as opened:
+            raster = read(opened[:, first::y, first::x])
+        rows, cols = len(range(first, 200, y)), len(range(first, 300, x))
+        wanted = self.lattice(10 * x, 10 * y, GRID.x()[first], GRID.y()[first], (rows, cols))
+        assert raster.grid == wanted
+        assert "coordinates" not in raster.notes
+        np.testing.assert_array_equal(values(raster)[0], pixels()[:, first::y, first::x])
+
+    @pytest.mark.parametrize(("y", "x"), [(1, 2), (2, 1), (3, 3), (1, 3)])
+    def test_of_corners(self, items, y, x):
+        da = stackstac.stack(items, assets=["blue"], epsg=32719, resolution=10)
+        raster = read(da[..., ::y, ::x])
+        rows, cols = len(range(0, 200, y)), len(range(0, 300, x))
+        wanted = self.lattice(10 * x, 10 * y, GRID.x()[0], GRID.y()[0], (rows, cols))
+        assert raster.grid == wanted
+        assert raster.notes == {"coordinates": "corners"}
+
+    def test_of_what_may_be_either(self, items):
+        da = stackstac.stack(items, assets=["blue"], epsg=32719, resolution=10)
+        text = re.escape("da.assign_coords(x=da.x + 5, y=da.y - 5)")
+        assert re.search(text, str(read_xarray(da[..., ::2, ::2]).failure()))
+        mended = da[..., ::2, ::2]
+        mended = mended.assign_coords(x=mended.x + 5, y=mended.y - 5)
+        mended.attrs.pop("transform")
+        assert read(mended).grid == self.lattice(20, 20, GRID.x()[0], GRID.y()[0], (100, 150))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from returns.result import Failure, Success
@@ -13,6 +14,7 @@ from rs_embed.core.errors import SpecError
 from rs_embed.core.grid import MAX_PIXELS, Grid
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import OutputSpec
+from rs_embed.core.units import NEVER_AVERAGED
 
 # Beyond this many parts of a pixel two lattices are not the same one.
 _SAME_PX = 1e-3
@@ -117,6 +119,23 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
         return np.asarray(total, dtype=np.float32)
     weight = down @ valid.astype(np.float32) @ across.T
     return np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), np.nan).astype(np.float32)
+
+
+def resize_bands(pixels: np.ndarray, size: int, units: Sequence[str]) -> np.ndarray:
+    """`resize` of ``(..., C, H, W)`` by the units of each band: of classes the nearest pixel."""
+    classes = [i for i, unit in enumerate(units) if unit in NEVER_AVERAGED]
+    height, width = pixels.shape[-2:]
+    if not classes or (height, width) == (size, size):
+        return resize(pixels, size)
+    rows, cols = (((np.arange(size) + 0.5) * n / size).astype(np.int64) for n in (height, width))
+    nearest = pixels[..., classes, :, :][..., rows[:, None], cols[None, :]]
+    if len(classes) == len(units):
+        return nearest
+    values = [i for i in range(len(units)) if i not in classes]
+    out = np.empty((*pixels.shape[:-2], size, size), dtype=np.float32)
+    out[..., values, :, :] = resize(pixels[..., values, :, :], size)
+    out[..., classes, :, :] = nearest
+    return out
 
 
 def resize_and_crop(

@@ -27,13 +27,13 @@ MEANINGS: Mapping[str, str] = {
     "percent": "0..100",
     "class": "class number",
     "1": "a plain number",
-    "alphaearth_int8": "annual satellite embedding as its files store it: sign(n) (n / 127.5)^2",
+    "aef_int8": "annual satellite embedding as its files store it: sign(n) (n / 127.5)^2",
 }
 # Numbers that stand for no value wherever a band has these units.
 MISSING_NUMBER: Mapping[str, float] = {
     "s2_dn_offset1000": 0.0,
     "landsat_c2_sr": 0.0,
-    "alphaearth_int8": -128.0,
+    "aef_int8": -128.0,
 }
 # Units of which a mean means nothing: class numbers, and layers that nobody declared.
 UNDECLARED = "undeclared"
@@ -63,7 +63,7 @@ def convertible(given: str, wanted: str) -> bool:
     """Whether one unit can become the other."""
     if given == wanted or {given, wanted} == {"db", "linear"}:
         return True
-    if (given, wanted) == ("alphaearth_int8", "1"):
+    if (given, wanted) == ("aef_int8", "1"):
         return True
     return given in _AFFINE and wanted in _AFFINE and _AFFINE[given][0] == _AFFINE[wanted][0]
 
@@ -113,7 +113,7 @@ def convert(values: np.ndarray, given: str, wanted: str) -> np.ndarray:
         return (10 * np.log10(positive)).astype(np.float32)
     if (given, wanted) == ("db", "linear"):
         return np.power(10, values / 10, dtype=np.float64).astype(np.float32)
-    if (given, wanted) == ("alphaearth_int8", "1"):
+    if (given, wanted) == ("aef_int8", "1"):
         return np.asarray(np.sign(values) * (values / 127.5) ** 2, dtype=np.float32)
     factor, shift = linear_map(given, wanted)
     # In float64, so that whole numbers stay whole numbers.

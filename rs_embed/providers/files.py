@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import glob
-import hashlib
 import re
 import weakref
 from collections.abc import Callable, Sequence
@@ -21,6 +20,16 @@ from rs_embed.core.patch import Interval
 from rs_embed.core.resample import offset_in
 from rs_embed.core.result import Outcome, caused, collect
 from rs_embed.core.units import check_units
+from rs_embed.providers.file_kinds import (
+    STACK,
+    band_files,
+    check_folder,
+    file_content,
+    is_subdataset,
+    subdataset_file,
+    subdataset_name,
+    subdatasets,
+)
 from rs_embed.raster import read_xarray
 from rs_embed.raster.file_masks import file_masks
 from rs_embed.raster.raster import Load, Raster, content_of
@@ -48,12 +57,25 @@ def open_source(source: Any) -> Outcome[Opened]:
                 lambda raster: source.content_hash or content_of(raster),
             )
         )
+    if isinstance(source, str) and is_subdataset(source):
+        return Success(
+            Opened(
+                lambda units: open_path(source).bind(
+                    lambda array: _kept_open(array, subdataset_name(source), units)
+                ),
+                lambda _: file_content(
+                    (subdataset_file(source),), source.replace(str(subdataset_file(source)), "")
+                ),
+            )
+        )
     if isinstance(source, str | Path) and str(source):
-        return _paths(Path(source).expanduser()).map(
+        return _paths(source).map(
             lambda found: Opened(
                 lambda units: _read(*found, units), lambda _: file_content(found[0])
             )
         )
+    if isinstance(source, list | tuple) and source:
+        return Failure(SpecError(f"source= is one source, not a {_kind(source)}; {STACK}"))
     return Failure(
         SpecError(
             "backend 'local' reads source=: a path, a glob, a DataArray or a Dataset, not "
@@ -62,18 +84,8 @@ def open_source(source: Any) -> Outcome[Opened]:
     )
 
 
-def file_content(paths: Sequence[Path]) -> str:
-    """SHA-256 of files, and of every file below a folder, whatever they are called."""
-    digest = hashlib.sha256()
-    for path in paths:
-        parts = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        for part in parts:
-            name = part.relative_to(path).as_posix() if part != path else ""
-            digest.update(f"{name}\0{part.stat().st_size}\0".encode())
-            with part.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    digest.update(block)
-    return digest.hexdigest()
+def _kind(source: Sequence[Any]) -> str:
+    return f"{type(source).__name__} of {len(source)}"
 
 
 def _declared(raster: Raster, units: str | None) -> Outcome[Raster]:
@@ -82,19 +94,25 @@ def _declared(raster: Raster, units: str | None) -> Outcome[Raster]:
     return check_units(units).map(lambda one: replace(raster, units=(one,) * len(raster.bands)))
 
 
-def _paths(path: Path) -> Outcome[tuple[tuple[Path, ...], bool]]:
+def _paths(source: str | Path) -> Outcome[tuple[tuple[Path, ...], bool]]:
     """The files of a path or a glob, sorted, and whether it was a glob."""
+    path = Path(source).expanduser()
     if path.exists():
         return Success(((path,), False))
     found = tuple(sorted(Path(name) for name in glob.glob(str(path), recursive=True)))
     if found:
         return Success((found, True))
-    return Failure(_missing(path))
+    return Failure(_missing(source))
 
 
 def _read(paths: tuple[Path, ...], is_glob: bool, units: str | None) -> Outcome[Raster]:
     if not is_glob:
         return _open(paths[0], units)
+    bands = band_files(paths)
+    if bands:
+        return Failure(
+            SpecError(f"the {len(paths)} files are one a band ({', '.join(bands)}); {STACK}")
+        )
     return collect(
         _open(path, units).bind(lambda raster, path=path: _dated(raster, path))  # type: ignore[misc]
         for path in paths
@@ -104,22 +122,23 @@ def _read(paths: tuple[Path, ...], is_glob: bool, units: str | None) -> Outcome[
 def open_path(path: str | Path) -> Outcome[Any]:
     """A GeoTIFF (or anything else GDAL opens), netCDF or Zarr as a lazy DataArray or Dataset.
 
+    Of a file of several datasets, ``path`` is the name that GDAL gives one of them.
+
     Use it as a context manager, or call its ``close()``. Fails with ProviderError.
     """
     place = Path(path).expanduser()
-    if not place.exists():
-        return Failure(_missing(place))
-    if place.is_dir() and not _is_zarr(place):
-        return Failure(_no_single_file(place))
+    named = isinstance(path, str) and is_subdataset(path)
+    if not named and not place.exists():
+        return Failure(_missing(path))
+    text = subdataset_name(str(path)) if named else str(place)
+    if place.is_dir() and isinstance(fit := check_folder(place), Failure):
+        return fit
     try:
-        found = _open_lazily(place)
-        return Failure(_several(place, found)) if isinstance(found, list) else Success(found)
+        return Success(_open_raster(str(path)) if named else _open_lazily(place))
     except (OSError, ValueError, KeyError) as error:
         return Failure(
             caused(
-                ProviderError(
-                    f"{str(place)!r} cannot be opened as GeoTIFF, netCDF or Zarr: {error}"
-                ),
+                ProviderError(f"{text!r} cannot be opened as GeoTIFF, netCDF or Zarr: {error}"),
                 by=error,
             )
         )
@@ -127,11 +146,11 @@ def open_path(path: str | Path) -> Outcome[Any]:
 
 def _open(path: Path, units: str | None) -> Outcome[Raster]:
     """A file as a raster that reads on demand and closes the file when it is let go."""
-    return open_path(path).bind(lambda array: _kept_open(array, path, units))
+    return open_path(path).bind(lambda array: _kept_open(array, path.name, units))
 
 
-def _kept_open(array: Any, path: Path, units: str | None) -> Outcome[Raster]:
-    outcome = read_xarray(array, units=units).alt(lambda error: _of_file(error, path))
+def _kept_open(array: Any, name: str, units: str | None) -> Outcome[Raster]:
+    outcome = read_xarray(array, units=units).alt(lambda error: _of_file(error, name))
     if isinstance(outcome, Success):
         weakref.finalize(outcome.unwrap().load, array.close)
     else:
@@ -139,36 +158,7 @@ def _kept_open(array: Any, path: Path, units: str | None) -> Outcome[Raster]:
     return outcome
 
 
-def _is_zarr(folder: Path) -> bool:
-    return folder.suffix == ".zarr" or any(
-        (folder / name).exists() for name in (".zgroup", ".zmetadata", ".zarray", "zarr.json")
-    )
-
-
-def _no_single_file(folder: Path) -> ProviderError:
-    """A scene of one file a band, as Sentinel-2's SAFE and Landsat's folders are."""
-    images = sorted(p.name for p in folder.rglob("*") if p.suffix.lower() in (".tif", ".jp2"))
-    held = f" with {len(images)} images, such as {images[0]}" if images else ""
-    return ProviderError(
-        f"{str(folder)!r} is a folder{held}, and no Zarr store; stack the bands of one resolution "
-        "into an array and embed that: xr.concat([rioxarray.open_rasterio(path).squeeze() for "
-        "path in paths], xr.Variable('band', names)), or load the items with odc.stac.load"
-    )
-
-
-def _several(path: Path, found: Sequence[Any]) -> ProviderError:
-    """A file of several datasets, which GDAL opens one by one."""
-    for one in found:
-        one.close()
-    shapes = ", ".join("x".join(str(n) for n in one.sizes.values()) for one in found[:4])
-    return ProviderError(
-        f"{str(path)!r} holds {len(found)} datasets ({shapes}); open the one you mean and embed "
-        "that: rasterio.open(path).subdatasets lists their names, and "
-        "rioxarray.open_rasterio(name) opens one"
-    )
-
-
-def _missing(path: Path) -> ProviderError:
+def _missing(path: str | Path) -> ProviderError:
     return ProviderError(
         f"there is no file {str(path)!r}; give a path or a glob, or open a remote file yourself "
         "and pass the array: source=rioxarray.open_rasterio(url)"
@@ -183,16 +173,23 @@ def _open_lazily(path: Path) -> Any:
         return xr.open_zarr(path, chunks=None, consolidated=merged, decode_coords="all")
     if path.suffix.lower() in _NETCDF:
         return xr.open_dataset(path, decode_coords="all")
+    return _open_raster(path)
+
+
+def _open_raster(path: str | Path) -> Any:
+    """What GDAL opens. Raises ValueError for a file of several datasets, naming them."""
     import rioxarray
 
     masks = file_masks(path)
+    found = subdatasets(path)
     opened = rioxarray.open_rasterio(path, masked=masks.masked)
     if isinstance(opened, list):
         for one in opened:
             one.close()
+        listed = ", ".join(map(repr, found[:4])) + (", ..." if len(found) > 4 else "")
         raise ValueError(
-            f"it holds {len(opened)} datasets of different grids; open the one that you mean "
-            "yourself (rasterio.open(path).subdatasets lists them) and pass that array as source="
+            f"it holds {len(found)} datasets, of different grids: {listed}; give the name of the "
+            "one that you mean in place of the path, or put several on one grid and pass the array"
         )
     if not masks.alpha or not isinstance(opened, xr.DataArray):
         return opened
@@ -210,9 +207,9 @@ def _without(opened: xr.DataArray, bands: tuple[int, ...]) -> xr.DataArray:
     return left
 
 
-def _of_file(error: RsEmbedError, path: Path) -> RsEmbedError:
+def _of_file(error: RsEmbedError, name: str) -> RsEmbedError:
     hint = "; or open it yourself, mend the array, and pass that as source="
-    return caused(type(error)(f"{path.name}: {error}{hint}"), by=error)
+    return caused(type(error)(f"{name}: {error}{hint}"), by=error)
 
 
 def _dated(raster: Raster, path: Path) -> Outcome[Raster]:

@@ -14,7 +14,7 @@ from rs_embed.core.errors import SpecError
 from rs_embed.core.grid import Grid
 from rs_embed.core.result import Outcome
 from rs_embed.raster.dims import identify_dims
-from rs_embed.raster.georeference import Georeference, georeference
+from rs_embed.raster.georeference import georeference
 
 if TYPE_CHECKING:
     import xarray
@@ -131,28 +131,10 @@ def cells_grid(array: xr.DataArray) -> Outcome[Grid]:
     others = {dim: 0 for dim in array.dims if dim not in ("y", "x")}
     plane = array.isel(others, drop=True)
     return (
-        _georeferenced(plane)
-        .bind(
-            lambda placed: (
-                _georeferenced(_without_transform(plane))
-                if placed.notes.get("coordinates") == "corners"
-                else Success(placed)
-            )
-        )
+        identify_dims(plane)
+        .bind(lambda layout: georeference(layout, None))
         .map(lambda placed: placed.grid.flip_rows() if placed.south_up else placed.grid)
     )
-
-
-def _georeferenced(plane: xr.DataArray) -> Outcome[Georeference]:
-    return identify_dims(plane).bind(lambda layout: georeference(layout, None))
-
-
-def _without_transform(plane: xr.DataArray) -> xr.DataArray:
-    """The coordinates alone: those of an embedding are centres, of every second cell too."""
-    found = plane.copy(deep=False)
-    for coord in found.coords.values():
-        coord.attrs = {name: v for name, v in coord.attrs.items() if name != "GeoTransform"}
-    return found
 
 
 @lru_cache(maxsize=256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +30,12 @@ def file_masks(path: str | Path) -> FileMasks:
     """What a raster file marks. Raises rasterio's errors for what is no raster file."""
     import rasterio
     from rasterio.enums import ColorInterp, MaskFlags
+    from rasterio.errors import NotGeoreferencedWarning
 
-    with rasterio.open(path) as file:
+    with warnings.catch_warnings():  # which opening the file itself gives once
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        file = rasterio.open(path)
+    with file:
         flags = {flag for band in file.mask_flag_enums for flag in band}
         alpha = tuple(i for i, c in enumerate(file.colorinterp) if c == ColorInterp.alpha)
         # Several nodata values, of which rioxarray keeps the first.

@@ -48,6 +48,19 @@ class Georeference:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Maker:
+    """Who made an array: where its transform is kept, and what its coordinates then are.
+
+    ``cubo`` drops the transform and leaves top-left coordinates; ``in_attrs`` says that it stands
+    among the attributes, where ``stackstac`` puts it.
+    """
+
+    cubo: bool
+    in_attrs: bool
+    stackstac: bool
+
+
 def georeference(layout: DimRoles, crs: str | None) -> Outcome[Georeference]:
     """CRS and transform of the pixels. Fails with SpecError where either is missing or rotated."""
     return find_crs(layout, crs).bind(lambda name: _placed(layout, name))
@@ -78,7 +91,7 @@ def _placed(layout: DimRoles, crs: str) -> Outcome[Georeference]:
         cols, None if declared is None else declared.a, _hint(step, 1), layout.x, turning
     )
     return collect((down, across)).bind(
-        lambda axes: _assembled(crs, axes, declared, shape, _cubo(layout, array))
+        lambda axes: _assembled(crs, axes, declared, shape, _maker(layout, array))
     ).bind(_on_earth)  # fmt: skip
 
 
@@ -87,30 +100,79 @@ def _assembled(
     axes: tuple[Axis, ...],
     declared: Affine | None,
     shape: tuple[int, int],
-    cubo: bool,
+    maker: Maker,
 ) -> Outcome[Georeference]:
     down, across = axes
     if across.step < 0:
         return Failure(SpecError("columns run from east to west; sort them: da.sortby('x')"))
-    if declared is not None:
-        a, c, by_x = _snapped(across, declared.a, declared.c)
-        e, f, by_y = _snapped(down, declared.e, declared.f)
-    else:  # stackstac and cubo leave coordinates at the corners; cubo drops the transform
-        a, c, by_x = _unaided(across, cubo)
-        e, f, by_y = _unaided(down, cubo)
+    if declared is None:  # cubo drops the transform and leaves coordinates at the corners
+        a, c, by_x = _unaided(across, maker.cubo)
+        e, f, by_y = _unaided(down, maker.cubo)
+        return Success(_georeference(crs, Affine(a, 0.0, c, 0.0, e, f), shape, {}, (by_x, by_y)))
+    a, c, by_x = _snapped(across, declared.a, declared.c)
+    e, f, by_y = _snapped(down, declared.e, declared.f)
+    if {"halves", "wholes"} & {by_x, by_y}:
+        meant = _meant(by_x, by_y, maker)
+        if meant is None:
+            return Failure(_either_way(declared))
+        if meant == "corner":
+            c, by_x = _moved(across, declared.a, c, by_x)
+            f, by_y = _moved(down, declared.e, f, by_y)
+        else:
+            by_x, by_y = "stale", "stale"
     notes: dict[str, Any] = {}
-    if declared is not None and "stale" in (by_x, by_y):
+    if "stale" in (by_x, by_y):
         # rioxarray keeps the old transform when an array is coarsened; the coordinates are right.
         (a, c, by_x), (e, f, by_y) = _unaided(across, False), _unaided(down, False)
         notes["transform_ignored"] = (
             f"the stored transform {_text(declared)} does not fit the coordinates, which hold"
         )
-    if "corner" in (by_x, by_y):
-        notes["coordinates"] = "corners"
-    grid = Grid(crs, Affine(a, 0.0, c, 0.0, e, f), shape)
-    if e < 0:
-        return Success(Georeference(grid, False, notes))
-    return Success(Georeference(grid.flip_rows(), True, {**notes, "south_up": True}))
+    return Success(_georeference(crs, Affine(a, 0.0, c, 0.0, e, f), shape, notes, (by_x, by_y)))
+
+
+def _georeference(
+    crs: str, t: Affine, shape: tuple[int, int], notes: dict[str, Any], kinds: tuple[str, str]
+) -> Georeference:
+    if "corner" in kinds:
+        notes = {**notes, "coordinates": "corners"}
+    grid = Grid(crs, t, shape)
+    if t.e < 0:
+        return Georeference(grid, False, notes)
+    return Georeference(grid.flip_rows(), True, {**notes, "south_up": True})
+
+
+def _meant(by_x: str, by_y: str, maker: Maker) -> str | None:
+    """What the coordinates of cells of several pixels are: "centre" or "corner"; None: unknown.
+
+    Corners of every second pixel are where centres of pairs are, and centres of every second one
+    where corners of pairs are. The other axis decides, if it tells; else who keeps a transform:
+    stackstac, beside corners, among the attributes; all others, beside centres, with the CRS.
+    """
+    other = {by_x, by_y} & {"centre", "corner"}
+    if other:
+        return other.pop()
+    if not maker.in_attrs:
+        return "centre"
+    if {by_x, by_y} == {"halves"}:
+        return "corner"
+    return None if maker.stackstac else "centre"
+
+
+def _moved(axis: Axis, declared: float, edge: float, kind: str) -> tuple[float, str]:
+    """The outer edge of cells of several pixels whose coordinates are corners of pixels."""
+    if kind not in ("halves", "wholes"):
+        return edge, kind
+    exact = float(np.copysign(declared, axis.step))
+    return axis.first - (axis.step - exact) / 2, "corner"
+
+
+def _either_way(declared: Affine) -> SpecError:
+    return SpecError(
+        "the coordinates may be corners of every second pixel, or centres of pairs of them, of the "
+        f"stored transform {_text(declared)}; make them centres and drop it: "
+        f"da.assign_coords(x=da.x + {abs(declared.a) / 2:g}, y=da.y - {abs(declared.e) / 2:g}) if "
+        "they are corners, then da.attrs.pop('transform')"
+    )
 
 
 def _unaided(axis: Axis, corners: bool) -> tuple[float, float, str]:
@@ -126,7 +188,9 @@ def _unaided(axis: Axis, corners: bool) -> tuple[float, float, str]:
 def _snapped(axis: Axis, declared: float, origin: float) -> tuple[float, float, str]:
     """The same on the lattice of a stored transform; "stale" where they are on different ones.
 
-    Coordinates that stand on the lattice's corners are corners, whatever kept the transform.
+    Coordinates that stand on the lattice's corners are corners, whatever kept the transform. Those
+    of every so many pixels, or of means of so many, stand on corners or centres both: "wholes" and
+    "halves" tell where, if their number is even; an odd number leaves centres where they were.
     """
     exact = float(np.copysign(declared, axis.step))
     places = (axis.first - origin) / exact
@@ -136,11 +200,14 @@ def _snapped(axis: Axis, declared: float, origin: float) -> tuple[float, float, 
         if axis.whole(places):
             return exact, origin + exact * round(places), "corner"
     factor = axis.step / exact
-    # rioxarray's coarsened centres lie at (factor / 2) steps, corners at half a step less.
-    if axis.whole(factor) and axis.whole(places - (factor - 1) / 2):
-        # Cells of several pixels whose corners were averaged.
-        return axis.step, axis.first - (axis.step - exact) / 2, "corner"
-    return axis.step, axis.first - axis.step / 2, "stale"
+    middle = axis.first - axis.step / 2
+    if axis.whole(factor) and round(factor) > 1 and axis.whole(2 * places):
+        on_corners = axis.whole(places)
+        if round(factor) % 2 == 0:
+            return axis.step, middle, "wholes" if on_corners else "halves"
+        if on_corners:
+            return axis.step, axis.first - (axis.step - exact) / 2, "corner"
+    return axis.step, middle, "stale"
 
 
 def _axis(
@@ -327,9 +394,15 @@ def _rotated(t: Affine) -> SpecError:
     )
 
 
-def _cubo(layout: DimRoles, array: xr.DataArray) -> bool:
-    """Whether cubo made the array: it drops the transform and leaves top-left coordinates."""
-    return {"central_lat", "central_lon", "epsg", "resolution"} <= {*layout.obj.attrs, *array.attrs}
+def _maker(layout: DimRoles, array: xr.DataArray) -> Maker:
+    attrs = {**layout.obj.attrs, **array.attrs}
+    mapping = grid_mapping(layout, array)
+    with_crs = mapping is not None and mapping.attrs.get("GeoTransform") is not None
+    return Maker(
+        cubo={"central_lat", "central_lon", "epsg", "resolution"} <= set(attrs),
+        in_attrs="transform" in attrs and not with_crs,
+        stackstac="spec" in attrs,
+    )
 
 
 def _hint(step: Any, sign: int) -> float | None:

@@ -111,7 +111,7 @@ def _found_units(
             SpecError(
                 f"the bands {quantised[0]}, ... are {arrays[0].dtype}, an annual satellite "
                 "embedding as its files store it, and not plain numbers; declare "
-                "units='alphaearth_int8', or take sign(n) (n / 127.5)^2 of them first"
+                "units='aef_int8', or take sign(n) (n / 127.5)^2 of them first"
             )
         )
     full = [

@@ -84,6 +84,6 @@ def test_a_band_that_cannot_be_converted_is_named():
 
 def test_an_annual_embedding_as_its_files_store_it():
     stored = np.array([127, -64, 0], dtype=np.float32)
-    found = convert(stored, "alphaearth_int8", "1")
+    found = convert(stored, "aef_int8", "1")
     np.testing.assert_allclose(found, [(127 / 127.5) ** 2, -((64 / 127.5) ** 2), 0], rtol=1e-6)
-    assert not convertible("1", "alphaearth_int8")
+    assert not convertible("1", "aef_int8")
