@@ -35,7 +35,7 @@ from rs_embed.core.prepare import (
     tokens_of_padding,
     valid_tokens,
 )
-from rs_embed.core.resample import resize
+from rs_embed.core.resample import resize, resize_bands
 from rs_embed.core.result import Outcome, collect, unwrap_or_raise
 from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
 from rs_embed.core.token_grid import TokenGrid, TokenMosaic, nothing_valid
@@ -213,7 +213,9 @@ def _seen(tiled: TiledInput) -> Iterator[_Seen]:
 
     def shown(raw: np.ndarray) -> np.ndarray:
         pixels = in_units(raw, tiled.units, range(len(model.bands)), model.units)
-        return resize(pixels, tiling.window_px) if whole and not _own_resize(model) else pixels
+        if not whole or _own_resize(model):
+            return pixels
+        return resize_bands(pixels, tiling.window_px, model.units)
 
     for i, (row, col) in enumerate(places):
         raw = read(row, col, side, side)

@@ -18,7 +18,7 @@ STACK = (
     "stack their bands to one array and pass that as source=: xr.concat("
     "[rioxarray.open_rasterio(file).isel(band=0, drop=True) for file in files], 'band')"
     ".assign_coords(band=['B2', ...]); bands on another grid first take "
-    ".rio.reproject_match(the first)"
+    ".rio.reproject_match(the first); odc.stac.load does both for items of a catalogue"
 )
 # A name as GDAL gives it: driver, file, what is meant of it. One letter is a drive of Windows.
 _SUBDATASET = re.compile(r"[A-Za-z][A-Za-z0-9_]+:(?!//)")

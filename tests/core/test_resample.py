@@ -15,6 +15,7 @@ from rs_embed.core.resample import (
     resample_cells,
     resize,
     resize_and_crop,
+    resize_bands,
     whole_factor,
 )
 from tests.strategies import around, grids
@@ -105,6 +106,17 @@ def test_resize_keeps_constants_and_ramps(size):
 def test_resize_to_its_own_size_changes_nothing():
     pixels = np.random.default_rng(0).normal(size=(3, 8, 8)).astype("f4")
     assert resize(pixels, 8) is pixels
+
+
+@pytest.mark.parametrize(("side", "size"), [(8, 4), (4, 8), (9, 6)])
+def test_classes_are_never_averaged_by_a_resize(side, size):
+    pixels = np.random.default_rng(3).integers(0, 12, (2, 3, side, side)).astype(np.float32)
+    found = resize_bands(pixels, size, ("reflectance", "class", "reflectance"))
+    nearest = ((np.arange(size) + 0.5) * side / size).astype(int)
+    np.testing.assert_array_equal(found[:, 1], pixels[:, 1][:, nearest][:, :, nearest])
+    np.testing.assert_array_equal(found[:, ::2], resize(pixels[:, ::2], size))
+    alone = resize_bands(pixels, size, ("class",) * 3)
+    assert set(np.unique(alone)) <= set(np.unique(pixels))
 
 
 def test_resize_leaves_missing_pixels_out():
