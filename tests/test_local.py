@@ -6,6 +6,7 @@ import datetime as dt
 import gc
 import re
 import shutil
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -475,6 +476,48 @@ class TestFilesThatAreNotOneRaster:
         error = refusal(open_path(tmp_path))
         assert isinstance(error, ProviderError)
         assert "MTD_MSIL2A.xml cannot be read" in str(error)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_decibels_are_averaged_as_power(steps):
+    """Over pixels and over dates, as Earth Engine's radar is; other bands beside as they are."""
+    values = np.random.default_rng(5).uniform(-25, 5, (steps, 2, 40, 40)).astype(np.float32)
+    array = xr.DataArray(
+        values, dims=("time", "band", "y", "x"),
+        coords={
+            "time": np.array(["2022-06-01", "2022-06-13", "2022-06-25"][:steps], "M8[ns]"),
+            "band": ["VV", "angle"], "y": 4699915 - 10.0 * np.arange(40),
+            "x": 600105 + 10.0 * np.arange(40),
+        },
+        attrs={"crs": "EPSG:32719"},
+    )  # fmt: skip
+    raster = unwrap_or_raise(read_xarray(array, units={"VV": "db", "angle": "degrees"}))
+    provider = local_provider(raster)
+    item = InputSpec("s1", ("VV",), "db")
+    coarse = Grid("EPSG:32719", rasterio.Affine(20, 0, 600100, 0, -20, 4699920), (20, 20))
+    june = (("2022-06-01", "2022-07-01"),)
+
+    def found(grid, band):
+        one = plan(provider, item, grid=grid, intervals=june)
+        return provider.fetch(replace(one, bands=(band,), units=("db",))).unwrap()
+
+    power = 10 ** (values[:, 0].astype(np.float64) / 10)
+    blocks = power.reshape(steps, 20, 2, 20, 2).mean(axis=(2, 4))
+    patch = found(coarse, "VV")
+    np.testing.assert_allclose(
+        patch.data[0, 0], 10 * np.log10(np.median(blocks, axis=0)), rtol=1e-4
+    )
+    assert patch.meta["averaged_in"] == "linear power"
+    angles = values[:, 1].astype(np.float64).reshape(steps, 20, 2, 20, 2).mean(axis=(2, 4))
+    np.testing.assert_allclose(
+        found(coarse, "angle").data[0, 0], np.median(angles, axis=0), rtol=1e-5
+    )
+    whole = found(raster.grid, "VV")
+    wanted = 10 * np.log10(np.median(power, axis=0))
+    np.testing.assert_allclose(whole.data[0, 0], wanted, rtol=1e-4)
+    if steps == 1:
+        np.testing.assert_array_equal(whole.data[0, 0], values[0, 0])
+        assert "averaged_in" not in whole.meta
 
 
 def test_a_file_is_hashed_once_for_as_long_as_it_stays(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ from rs_embed.core.times import composite
 from rs_embed.core.units import NEVER_AVERAGED
 from rs_embed.core.values import ValueLook
 from rs_embed.providers.source import Provider
-from rs_embed.raster.raster import Raster
+from rs_embed.raster.raster import Raster, in_decibel
 
 # Values of the raster read at once to make a window: 8 MB of float32.
 _STRIP_VALUES = 2_000_000
@@ -89,8 +89,13 @@ def raster_reader(
     coarser = raster.coarser_by(plan.grid)
     values = math.ceil(max(1, len(used)) * len(bands) * coarser[0] * coarser[1])
 
+    # Decibels are averaged as the power that they stand for; single pixels stay as they are.
+    radar = [i for i, place in enumerate(bands) if raster.units[place] == "db"]
+    averaging = coarser != (1.0, 1.0) or any(len(own) > 1 for own in groups)
+    powered = radar if averaging else []
+
     def opened() -> ReadWindow:
-        part = raster.only(bands, used).looked_at(look)
+        part = raster.only(bands, used).looked_at(look).in_power(powered)
 
         def read_strip(row: int, col: int, height: int, width: int) -> np.ndarray:
             try:
@@ -99,7 +104,7 @@ def raster_reader(
                 raise caused(
                     ProviderError(f"the pixels of the source cannot be read: {error}"), by=error
                 ) from error
-            return composite(dates, indices, plan.sensor.composite, classes)
+            return in_decibel(composite(dates, indices, plan.sensor.composite, classes), powered)
 
         def read(row: int, col: int, height: int, width: int) -> np.ndarray:
             rows = max(1, _STRIP_VALUES // (values * width))
@@ -120,6 +125,8 @@ def raster_reader(
     averaged = averaged_pixels(coarser)
     if averaged is not None:
         meta["area_averaged"] = averaged
+    if powered:
+        meta["averaged_in"] = "linear power"
     return PatchReader(opened, plan.bands, plan.units, plan.grid, plan.intervals, meta, (look,))
 
 

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from affine import Affine
 from returns.result import Failure, Success
 
+from rs_embed.core.area import SAME_STEP, coarser_by, covers, weighted_mean
 from rs_embed.core.errors import ProviderError, RsEmbedError
+from rs_embed.core.grid import Grid, northing_base
 from rs_embed.core.patch import Patch
 from rs_embed.core.plan import FetchPlan
-from rs_embed.core.resample import area_average, whole_factor
+from rs_embed.core.resample import area_average, gather, nearest_indices, whole_factor
 from rs_embed.core.result import Outcome, caused, collect
 from rs_embed.providers import gee_graph
 from rs_embed.providers.collections import Band, finest_m, in_stated_units
@@ -29,17 +32,41 @@ from rs_embed.providers.waiting import threads
 
 # Of a grid this much coarser than the stored pixels Earth Engine would read a pyramid level.
 _PYRAMID_FROM = 1.9
+# Parts of a pixel below this are rounding.
+_SLACK = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How the pixels of a plan are read: ``factor`` a side for one, then ``rule``.
+    """How the pixels of a plan are read: ``factor`` a side, at most, for one, then ``rule``.
 
-    ``rule`` is "nearest", "area average" or "earth engine pyramid".
+    ``rule`` is "nearest", "area average" or "earth engine pyramid". ``stored_m`` is the step of
+    the lattice that is read where it is not the plan's own cut into ``factor``: the stored pixels
+    that cover the plan's.
     """
 
     factor: int
     rule: str
+    stored_m: float | None = None
+
+    def lattice(self, grid: Grid) -> Grid:
+        """The pixels that are read for those of ``grid``."""
+        return grid.refine(self.factor) if self.stored_m is None else covering(grid, self.stored_m)
+
+    def fetched_m(self, grid: Grid) -> float:
+        """Metres a pixel that is read."""
+        return self.stored_m or grid.resolution[0] / self.factor
+
+
+def covering(grid: Grid, step: float) -> Grid:
+    """The lattice of whole steps, counted from the equator, over all of a grid in metres."""
+    west, south, east, north = grid.bounds
+    base = northing_base(grid.crs)
+    left, right = math.floor(west / step + _SLACK), math.ceil(east / step - _SLACK)
+    bottom = math.floor((south - base) / step + _SLACK)
+    top = math.ceil((north - base) / step - _SLACK)
+    corner = Affine(step, 0, left * step, 0, -step, top * step + base)
+    return Grid(grid.crs, corner, (top - bottom, right - left))
 
 
 def read(query: Query, plan: FetchPlan, settings: Settings) -> Outcome[Patch]:
@@ -92,6 +119,8 @@ def read_rule(plan: FetchPlan, bands: Sequence[Band]) -> Reading:
     factor = whole_factor(plan.grid.resolution[0], finest)
     if factor > 1 and averaged:
         return Reading(factor, "area average")
+    if averaged and ratio > 1 + SAME_STEP:
+        return Reading(math.ceil(ratio), "area average", finest)
     if ratio < _PYRAMID_FROM:
         return Reading(1, "nearest")
     # An odd number, so that one pixel lies in the middle, and small enough to be read unaveraged.
@@ -104,7 +133,8 @@ def _part(
     """``(frames, C, height, width)`` of one request, in the row's stated units."""
     last = part.first + part.intervals
     some = replace(query, intervals=query.intervals[part.first : last])
-    grid = plan.grid.window(part.row, part.col, part.height, part.width).refine(reading.factor)
+    target = plan.grid.window(part.row, part.col, part.height, part.width)
+    grid = reading.lattice(target)
     names = gee_graph.band_ids(some)
     request = {
         "expression": gee_graph.encoded(some),
@@ -114,24 +144,30 @@ def _part(
 
     def stacked(flat: np.ndarray) -> np.ndarray:
         values = flat.reshape(part.intervals, len(some.bands), *grid.shape)
-        return in_stated_units(_coarsened(values, some.bands, reading), some.bands)
+        return in_stated_units(_coarsened(values, grid, target, some.bands, reading), some.bands)
 
     return compute_pixels(request, lambda data: decode(data, names, grid.shape), settings).map(
         stacked
     )
 
 
-def _coarsened(values: np.ndarray, bands: Sequence[Band], reading: Reading) -> np.ndarray:
-    """``(T, C, H, W)`` of the plan's grid from the pixels read; of classes the middle one."""
+def _coarsened(
+    values: np.ndarray, grid: Grid, target: Grid, bands: Sequence[Band], reading: Reading
+) -> np.ndarray:
+    """``(T, C, H, W)`` of the target from the pixels of ``grid``; of classes the middle one."""
     if reading.factor == 1:
         return values
     middle = slice(reading.factor // 2, None, reading.factor)
     if reading.rule != "area average":
         return values[..., middle, middle]
-    out = area_average(values, reading.factor)
-    for i, band in enumerate(bands):
-        if band.averaged == "never":
-            out[:, i] = values[:, i, middle, middle]
+    classes = [i for i, band in enumerate(bands) if band.averaged == "never"]
+    if reading.stored_m is None:
+        out = area_average(values, reading.factor)
+        out[:, classes] = values[:, classes][..., middle, middle]
+        return out
+    out = weighted_mean(values, *covers(grid, target, coarser_by(grid, target)))
+    if classes:
+        out[:, classes] = gather(values[:, classes], *nearest_indices(grid, target))
     return out
 
 
@@ -175,7 +211,7 @@ def _patch(
         "orbit": sensor.orbit,
         "resampling": sensor.resampling,
         "reading": reading.rule,
-        "fetched_m": plan.grid.resolution[0] / reading.factor,
+        "fetched_m": reading.fetched_m(plan.grid),
         "requests": requests,
         "valid_fraction": float(there.any(axis=1).mean()),
         "empty_intervals": [i for i in range(len(data)) if not there[i].any()],

@@ -23,7 +23,7 @@ from rs_embed.core.grid import Grid
 from rs_embed.core.patch import Interval
 from rs_embed.core.resample import area_average, gather, nearest_indices, offset_in
 from rs_embed.core.result import Outcome
-from rs_embed.core.units import NEVER_AVERAGED
+from rs_embed.core.units import NEVER_AVERAGED, convert
 from rs_embed.core.values import ValueLook
 
 # Values held at once where all of an array is read: 16 MB of float32.
@@ -119,6 +119,17 @@ class Raster:
         load, narrow = self.load, self.narrow or _sliced(self.load)
         return replace(self, load=lambda *part: look.see(load(*part)), narrow=narrow)
 
+    def in_power(self, bands: Sequence[int]) -> Raster:
+        """The same raster with these bands, in decibel, as linear power."""
+        if not bands:
+            return self
+        load, narrow = self.load, self.narrow or _sliced(self.load)
+        units = tuple("linear" if i in bands else unit for i, unit in enumerate(self.units))
+        return replace(
+            self, units=units, load=_in_power_of(load, bands),
+            narrow=lambda b, t: _in_power_of(narrow(b, t), [b.index(i) for i in bands if i in b]),
+        )  # fmt: skip
+
     def coarser_by(self, target: Grid) -> tuple[float, float]:
         """How many pixels of the array make one of the target's, down and across; at least 1."""
         return coarser_by(self.grid, target)
@@ -191,6 +202,23 @@ class Raster:
     def with_content(self, content_hash: str) -> Raster:
         """The same raster under another content mark."""
         return replace(self, content_hash=content_hash)
+
+
+def in_decibel(values: np.ndarray, bands: Sequence[int]) -> np.ndarray:
+    """``(T, C, H, W)`` with these bands, in linear power, as decibel; the same array if none is."""
+    return _converted(values, bands, "linear", "db") if bands else values
+
+
+def _in_power_of(load: Load, bands: Sequence[int]) -> Load:
+    return lambda *part: _converted(load(*part), bands, "db", "linear")
+
+
+def _converted(values: np.ndarray, bands: Sequence[int], given: str, wanted: str) -> np.ndarray:
+    if len(bands) == values.shape[1]:
+        return convert(values, given, wanted)
+    out = values.copy()
+    out[:, list(bands)] = convert(values[:, list(bands)], given, wanted)
+    return out
 
 
 def _sliced(load: Load) -> Narrow:

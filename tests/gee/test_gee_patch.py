@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,9 @@ from rs_embed.core.result import unwrap_or_raise
 from rs_embed.core.specs import PointBuffer
 from rs_embed.providers import gee_graph
 from rs_embed.providers import requests as limits
+from rs_embed.providers.collections import Band
 from rs_embed.providers.gee import GeeProvider
+from rs_embed.providers.gee_pixels import Reading, _coarsened
 from tests.earth_engine import Server
 from tests.gee.catalogue import _native
 from tests.gee.plans import CORNER, JUNE, S2, fetch_window, levels, plan, requests_of, square
@@ -174,12 +177,35 @@ def test_the_finest_band_sets_what_is_fetched(server: Server) -> None:
     assert np.array_equal(beside.data[:, 1], alone.data[:, 0])
 
 
-def test_no_whole_factor_takes_the_stored_pixel_in_the_middle(server: Server) -> None:
-    fine = fetch_window(plan(("B4",), intervals=DAY, grid=square(50)))
-    coarse = fetch_window(plan(("B4",), intervals=DAY, grid=square(20, 25)))
-    assert coarse.meta["reading"] == "nearest"
-    centres = ((np.arange(20) + 0.5) * 2.5).astype(int)
-    assert np.array_equal(coarse.data[0, 0], fine.data[0, 0][np.ix_(centres, centres)])
+@pytest.mark.parametrize("step", [12, 25])
+def test_coarser_by_no_whole_factor_is_the_mean_by_area(server: Server, step: int) -> None:
+    # Corners that are no multiples of 10: parts of stored pixels on every side.
+    corner = (math.ceil(CORNER[0] / step) * step, math.floor(CORNER[1] / step) * step)
+    coarse = fetch_window(plan(("B4",), intervals=DAY, grid=square(8, step, corner=corner)))
+    left, top = math.floor(corner[0] / 10) * 10, math.ceil(corner[1] / 10) * 10
+    fine = fetch_window(plan(("B4",), intervals=DAY, grid=square(24, corner=(left, top))))
+    assert (coarse.meta["reading"], coarse.meta["fetched_m"]) == ("area average", 10)
+
+    def shares(first: float) -> np.ndarray:
+        """Metres of each stored pixel in each of the grid's, along one axis."""
+        starts, cells = np.arange(24) * 10, first + np.arange(8)[:, None] * step
+        return np.clip(np.minimum(starts + 10, cells + step) - np.maximum(starts, cells), 0, None)
+
+    down, across = shares(top - corner[1]), shares(corner[0] - left)
+    wanted = down @ fine.data[0, 0].astype(np.float64) @ across.T / step**2
+    np.testing.assert_allclose(coarse.data[0, 0], wanted, rtol=1e-6)
+
+
+def test_a_class_band_beside_takes_the_pixel_in_the_middle() -> None:
+    bands = (Band("B4", 10, "reflectance"), Band("SCL", 20, "class", averaged="never"))
+    target, reading = square(4, 25), Reading(3, "area average", 10)
+    stored = reading.lattice(target)
+    values = np.random.default_rng(0).integers(0, 12, (1, 2, *stored.shape)).astype(np.float32)
+    found = _coarsened(values, stored, target, bands, reading)
+    row = np.floor((stored.transform.f - target.y()) / 10).astype(int)
+    col = np.floor((target.x() - stored.transform.c) / 10).astype(int)
+    assert np.array_equal(found[0, 1], values[0, 1][np.ix_(row, col)])
+    assert not np.array_equal(found[0, 0], values[0, 0][np.ix_(row, col)])
 
 
 def test_server_pyramids_are_an_option(server: Server) -> None:
