@@ -25,6 +25,7 @@ from rs_embed import (
     PointBuffer,
     ProviderError,
     SensorSpec,
+    SpecError,
     TemporalSpec,
     get_embedding,
     get_embeddings_batch,
@@ -142,6 +143,18 @@ def test_a_lazy_region_is_a_source_and_an_array():
     lazy = open_roi(place, SUMMER, "toy", backend="memory")
     found = lazy.rsembed.embed("toy", temporal=SUMMER)
     np.testing.assert_array_equal(found.values, direct.data.values)
+
+
+def test_a_lazy_region_is_not_bounded_and_what_is_held_is():
+    wide = open_roi(BBox(3, 51, 5, 52.5), SUMMER, "toy", backend="memory")
+    assert wide.sizes["y"] * wide.sizes["x"] > 1e8
+    part = wide[:, 8000:8032, 9000:9032]
+    alone = open_roi(BBox(3, 51, 5, 52.5), SUMMER, "toy", backend="memory", chunks={"y": 1024})
+    np.testing.assert_array_equal(part.values, alone[:, 8000:8032, 9000:9032].values)
+    with pytest.raises(SpecError, match=r"more than the 1e\+08 that are held at once; .*isel"):
+        wide.load()
+    with pytest.raises(SpecError, match=r"allowed at once; stream it: open_roi"):
+        get_embedding("toy", spatial=BBox(3, 51, 5, 52.5), temporal=SUMMER, backend="memory")
 
 
 @pytest.mark.parametrize("overlap", [0, 2])

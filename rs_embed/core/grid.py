@@ -15,7 +15,11 @@ from rs_embed.core.errors import SpecError
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import BBox, PointBuffer, SpatialSpec, check_spatial
 
+# Pixels that may be held at once: one fetch, or one window of a whole image.
 MAX_PIXELS = 100_000_000
+# Pixels of a region that is read part by part: no more than its coordinates can name.
+MAX_STREAMED = 1e12
+STREAM = "open_roi(spatial, temporal, model).rsembed.embed(model), which holds a part at a time"
 _EDGE_POINTS = 33
 # Fractions of a pixel below this are rounding of the projection, not a wish for another pixel.
 _TOLERANCE_PX = 1e-6
@@ -258,5 +262,6 @@ def _too_many(rows: float, cols: float, scale: float, maximum: float) -> SpecErr
         return None
     return SpecError(
         f"the region is {rows:.0f} x {cols:.0f} pixels at {scale:g} m, more than the {maximum:g} "
-        "allowed; make it smaller, split it, or ask for coarser pixels"
+        f"allowed at once; stream it: {STREAM}; or make it smaller, split it, or ask for coarser "
+        "pixels"
     )

@@ -12,7 +12,7 @@ from returns.result import Failure, Result, Success
 from rs_embed.core import specs
 from rs_embed.core.errors import ModelError, SpecError
 from rs_embed.core.fetch import FetchPlan, SourceInfo, fingerprint, sensor_for
-from rs_embed.core.grid import MAX_PIXELS, Grid, roi_grid
+from rs_embed.core.grid import MAX_PIXELS, MAX_STREAMED, STREAM, Grid, roi_grid
 from rs_embed.core.intervals import midpoint, plan_intervals
 from rs_embed.core.margins import pixel_margins
 from rs_embed.core.model import Model
@@ -83,7 +83,8 @@ def plan_roi(
     Parameters
     ----------
     sources : sequence of SourceInfo
-        What serves each of ``model.inputs``, in order.
+        What serves each of ``model.inputs``, in order. Those whose pixels end are at hand, and
+        read window by window; a fetch of the others is held whole.
     sensor : SensorSpec, optional
         The caller's own; its ``scale_m`` and ``fill_value`` then hold.
 
@@ -92,6 +93,8 @@ def plan_roi(
     """
     scale = float(sensor.scale_m) if sensor else model.scale_m
     overlap = python_scalar(overlap)
+    if resolve_input_prep(model, input_prep) == "native" and all(one.grid for one in sources):
+        max_pixels = max(max_pixels, MAX_STREAMED)
     return Result.do(
         plan
         for _ in check_layout(model, input_prep, overlap)
@@ -121,8 +124,8 @@ def _plan_layout(
         return Failure(
             SpecError(
                 f"the windows over the region take {extent.height} x {extent.width} pixels and "
-                f"{max(1, len(intervals))} dates, more than the {max_pixels:g} allowed; "
-                "make the region smaller or split it"
+                f"{max(1, len(intervals))} dates, more than the {max_pixels:g} allowed at once; "
+                f"stream it: {STREAM}; or make the region smaller or split it"
             )
         )
     fetch_plans = tuple(

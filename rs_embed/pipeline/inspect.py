@@ -17,7 +17,7 @@ from returns.result import Failure, Result, Success
 from rs_embed.core.bands import common_name
 from rs_embed.core.errors import ProviderError, SpecError
 from rs_embed.core.fetch import FetchPlan, SourceInfo
-from rs_embed.core.grid import roi_grid
+from rs_embed.core.grid import MAX_PIXELS, roi_grid
 from rs_embed.core.intervals import plan_intervals
 from rs_embed.core.model import Cadence, InputSpec
 from rs_embed.core.patch import Patch
@@ -51,7 +51,11 @@ def inspect_patch(
 
 
 def patch_plan(
-    provider: Provider, spatial: SpatialSpec, temporal: TemporalSpec | None, sensor: SensorSpec
+    provider: Provider,
+    spatial: SpatialSpec,
+    temporal: TemporalSpec | None,
+    sensor: SensorSpec,
+    max_pixels: float = MAX_PIXELS,
 ) -> Outcome[FetchPlan]:
     """The fetch of a place's pixels as a sensor describes them, without any model."""
     return Result.do(
@@ -61,7 +65,7 @@ def patch_plan(
         )
         for source in provider.describe_sensor(sensor)
         for intervals in plan_intervals(Cadence("single"), temporal, [source])
-        for grid in roi_grid(spatial, float(sensor.scale_m))
+        for grid in roi_grid(spatial, float(sensor.scale_m), max_pixels=max_pixels)
     )  # fmt: skip
 
 

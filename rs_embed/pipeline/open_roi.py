@@ -16,7 +16,7 @@ from rs_embed.core import specs
 from rs_embed.core.errors import ProviderError, SpecError
 from rs_embed.core.extras import missing_text
 from rs_embed.core.fetch import FetchPlan, sensor_for
-from rs_embed.core.grid import Grid, roi_grid
+from rs_embed.core.grid import MAX_PIXELS, MAX_STREAMED, Grid, roi_grid
 from rs_embed.core.intervals import midpoint, plan_intervals
 from rs_embed.core.model import Model, ModelChoice
 from rs_embed.core.patch import Interval, Patch
@@ -113,7 +113,7 @@ def _of_sensor(
 
     return (
         specs.check_sensor(sensor)
-        .bind(lambda ok: patch_plan(provider, spatial, temporal, ok))
+        .bind(lambda ok: patch_plan(provider, spatial, temporal, ok, MAX_STREAMED))
         .map(named)
     )
 
@@ -138,7 +138,7 @@ def _of_model(
         )
         for sources in collect(provider.describe(item, None) for item in inputs)
         for intervals in plan_intervals(model.cadence, temporal, sources)
-        for grid in roi_grid(spatial, model.scale_m)
+        for grid in roi_grid(spatial, model.scale_m, max_pixels=MAX_STREAMED)
     )  # fmt: skip
 
 
@@ -173,6 +173,7 @@ class RoiArray(BackendArray):
         grid = self.roi.grid.window(
             top, left, int(rows.max()) - top + 1, int(cols.max()) - left + 1
         )
+        unwrap_or_raise(_held(grid, len(times)))
         out = np.empty((len(times), len(bands), len(rows), len(cols)), dtype=self.dtype)
         first = 0
         for plan in self.roi.fetch_plans:
@@ -198,6 +199,20 @@ class RoiArray(BackendArray):
             sensor=replace(plan.sensor, bands=names),
         )
         return unwrap_or_raise(self._seen.read(self.provider, plan, part)).data
+
+
+def _held(grid: Grid, dates: int) -> Outcome[Grid]:
+    """The grid itself; Failure(SpecError) where its pixels are too many to be held at once."""
+    height, width = grid.shape
+    if height * width * dates <= MAX_PIXELS:
+        return Success(grid)
+    return Failure(
+        SpecError(
+            f"{height} x {width} pixels of {dates} date(s) are more than the {MAX_PIXELS:g} that "
+            "are held at once; read a part, array.isel(y=..., x=...), or in chunks: "
+            "open_roi(..., chunks={'y': 1024, 'x': 1024})"
+        )
+    )
 
 
 @dataclass

@@ -17,7 +17,7 @@ from returns.result import Failure
 from rs_embed import BBox, PointBuffer, SensorSpec, TemporalSpec
 from rs_embed.core.choice import resolve
 from rs_embed.core.errors import ModelError, SpecError
-from rs_embed.core.grid import Grid
+from rs_embed.core.grid import Grid, roi_grid
 from rs_embed.core.model import Cadence, ModelChoice
 from rs_embed.core.plan import (
     FetchPlan,
@@ -223,7 +223,17 @@ def test_whole_numbers_and_floats_are_one_number():
 def test_a_plan_over_max_pixels_names_its_size():
     error = planned(BBox(5, 52, 6.5, 53.5)).failure()
     assert type(error) is SpecError
-    assert "pixels at 10 m, more than the 1e+08 allowed" in str(error)
+    assert "pixels at 10 m, more than the 1e+08 allowed at once" in str(error)
+    assert "open_roi(spatial, temporal, model).rsembed.embed(model)" in str(error)
+
+
+def test_pixels_at_hand_are_not_bounded_by_the_region():
+    whole = roi_grid(BBox(5, 52, 6.5, 53.5), 10, max_pixels=math.inf).unwrap()
+    ends = dataclasses.replace(DATED, grid=whole)
+    assert planned(BBox(5, 52, 6.5, 53.5), SUMMER, ends).unwrap().roi == whole
+    # Resized, the region is one window, and held whole.
+    error = planned(BBox(5, 52, 6.5, 53.5), SUMMER, ends, input_prep="resize").failure()
+    assert "more than the 1e+08 allowed at once" in str(error)
 
 
 def test_windows_and_dates_count_as_pixels():
