@@ -478,6 +478,19 @@ class TestFilesThatAreNotOneRaster:
         assert "MTD_MSIL2A.xml cannot be read" in str(error)
 
 
+def test_units_given_to_a_raster_say_what_is_missing():
+    array = sample_scene()
+    array[:, 12, 13] = 0
+    array.attrs["units"] = "reflectance_x10000"
+    provider = local_provider(unwrap_or_raise(read_xarray(array)))
+    for units, missing in (("s2_dn_offset1000", True), ("reflectance_x10000", False)):
+        sensor = SensorSpec("x", ("B4", "B8"), units=units)
+        patch = fetch(provider, sensor=sensor)
+        assert patch.units == (units,) * 2
+        assert np.isnan(patch.data[0, :, 2, 3]).all() == missing
+        assert np.isnan(patch.data).sum() == 2 * missing
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_decibels_are_averaged_as_power(steps):
     """Over pixels and over dates, as Earth Engine's radar is; other bands beside as they are."""

@@ -205,6 +205,46 @@ class TestTypes:
         assert np.isfinite(found.ravel()[1:]).all()
 
 
+class TestValidRange:
+    """CF conventions 2.5.1: numbers outside of the range are missing; it is of stored numbers."""
+
+    @pytest.mark.parametrize(
+        "attrs",
+        [
+            {"valid_range": (3, 20)},
+            {"valid_range": "3, 20"},
+            {"valid_min": 3, "valid_max": np.int16(20)},
+            {"valid_range": np.array([3, 99]), "valid_max": 20},
+        ],
+        ids=str,
+    )
+    def test_numbers_outside_are_missing(self, attrs):
+        array = make(dtype="int16", scale_factor=0.5, **attrs)
+        stored = array.values
+        wanted = np.where((stored >= 3) & (stored <= 20), stored * 0.5, np.nan)
+        assert np.isnan(wanted).any()
+        np.testing.assert_array_equal(values(read(array))[0], wanted)
+
+    def test_of_decoded_numbers_it_still_speaks_of_the_stored(self):
+        stored = make(dtype="int16", scale_factor=0.5, valid_range=np.array([3, 20], "int16"))
+        stored = stored.drop_vars("spatial_ref").to_dataset(name="red")
+        decoded = xr.decode_cf(stored)["red"].rio.write_crs("EPSG:32631")
+        assert decoded.dtype.kind == "f"
+        numbers = stored["red"].values
+        wanted = np.where((numbers >= 3) & (numbers <= 20), numbers * 0.5, np.nan)
+        np.testing.assert_array_equal(values(read(decoded))[0], wanted)
+
+    def test_one_that_cannot_be_read_is_refused(self):
+        assert "da.attrs.pop('valid_range')" in problem(make(valid_range="from 3 on"))
+        assert "da.attrs.pop('valid_range')" in problem(make(valid_range=3))
+
+    @pytest.mark.parametrize(("dtype", "said"), [("int8", "true"), ("uint8", "False")])
+    def test_numbers_of_the_other_sign_are_refused(self, dtype, said):
+        assert "mask_and_scale=True" in problem(make(dtype=dtype, _Unsigned=said))
+        other = {"int8": "uint8", "uint8": "int8"}[dtype]
+        assert read(make(dtype=other, _Unsigned=said))
+
+
 def two_dates(before: xr.DataArray, after: xr.DataArray, **coords: Any) -> xr.DataArray:
     dates = np.array(["2021-12-01", "2022-03-01"], "M8[ns]")
     stack = xr.concat([before, after], dim="time").assign_coords(time=dates)

@@ -91,7 +91,7 @@ def _kind(source: Sequence[Any]) -> str:
 def _declared(raster: Raster, units: str | None) -> Outcome[Raster]:
     if units is None:
         return Success(raster)
-    return check_units(units).map(lambda one: replace(raster, units=(one,) * len(raster.bands)))
+    return check_units(units).map(raster.declared)
 
 
 def _paths(source: str | Path) -> Outcome[tuple[tuple[Path, ...], bool]]:

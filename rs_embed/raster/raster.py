@@ -23,7 +23,7 @@ from rs_embed.core.grid import Grid
 from rs_embed.core.patch import Interval
 from rs_embed.core.resample import area_average, gather, nearest_indices, offset_in
 from rs_embed.core.result import Outcome
-from rs_embed.core.units import NEVER_AVERAGED, convert
+from rs_embed.core.units import MISSING_NUMBER, NEVER_AVERAGED, convert
 from rs_embed.core.values import ValueLook
 
 # Values held at once where all of an array is read: 16 MB of float32.
@@ -119,6 +119,19 @@ class Raster:
         load, narrow = self.load, self.narrow or _sliced(self.load)
         return replace(self, load=lambda *part: look.see(load(*part)), narrow=narrow)
 
+    def declared(self, units: str) -> Raster:
+        """The same raster, all bands in these units; a number that is missing in them is NaN."""
+        missing = MISSING_NUMBER.get(units)
+        same = replace(self, units=(units,) * len(self.bands))
+        if missing is None or set(self.units) == {units}:
+            return same
+        narrow = self.narrow or _sliced(self.load)
+        return replace(
+            same,
+            load=_without(self.load, missing),
+            narrow=lambda bands, steps: _without(narrow(bands, steps), missing),
+        )
+
     def in_power(self, bands: Sequence[int]) -> Raster:
         """The same raster with these bands, in decibel, as linear power."""
         if not bands:
@@ -207,6 +220,15 @@ class Raster:
 def in_decibel(values: np.ndarray, bands: Sequence[int]) -> np.ndarray:
     """``(T, C, H, W)`` with these bands, in linear power, as decibel; the same array if none is."""
     return _converted(values, bands, "linear", "db") if bands else values
+
+
+def _without(load: Load, missing: float) -> Load:
+    def without(*part: int) -> np.ndarray:
+        values = load(*part)
+        there = values != np.float32(missing)
+        return values if there.all() else np.where(there, values, np.float32(np.nan))
+
+    return without
 
 
 def _in_power_of(load: Load, bands: Sequence[int]) -> Load:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from returns.result import Failure, Success
+from returns.result import Failure, Result, Success
 
 from rs_embed.core.errors import SpecError
 from rs_embed.core.result import Outcome
@@ -25,13 +26,15 @@ class Scaling:
     """``value = number * scale + offset`` of one variable, and the numbers that are missing.
 
     ``scale``, ``offset`` and ``missing`` are arrays ``(T or 1, C or 1)``. ``nodata`` are numbers of
-    all bands as they are stored, ``missing`` is one of its band and date, or NaN.
+    all bands as they are stored, ``missing`` is one of its band and date, or NaN. Numbers outside
+    of ``valid``, its ends included in it, are missing too.
     """
 
     nodata: tuple[float, ...]
     scale: np.ndarray
     offset: np.ndarray
     missing: np.ndarray
+    valid: tuple[float, float] = (-np.inf, np.inf)
 
     @property
     def identity(self) -> bool:
@@ -43,6 +46,7 @@ class Scaling:
         return Scaling(
             self.nodata,
             *(_picked(a, steps, bands) for a in (self.scale, self.offset, self.missing)),
+            self.valid,
         )
 
 
@@ -55,8 +59,11 @@ def find_scaling(
     Fails with SpecError where a scale may or may not have been applied already.
     """
     count = len(units)
-    return _stored_scale(array, count, units).map(
-        lambda found: _with_units(_nodata(array), *found, units, by_date)
+    return Result.do(
+        replace(_with_units(_nodata(array), *found, units, by_date), valid=valid)
+        for _ in _check_unsigned(array)
+        for valid in _valid_range(array)
+        for found in _stored_scale(array, count, units)
     )
 
 
@@ -200,6 +207,57 @@ def _rio_nodata(array: xr.DataArray) -> float | None:
         return array.rio.nodata  # type: ignore[no-any-return]
     except ValueError:
         return None  # it has no NaN for integers; their encoding has been read already
+
+
+def _check_unsigned(array: xr.DataArray) -> Outcome[None]:
+    """Failure(SpecError) where numbers are stored with the other sign than they have."""
+    said = str(array.attrs.get("_Unsigned", "")).lower()
+    if (said, array.dtype.kind) not in (("true", "i"), ("false", "u")):
+        return Success(None)
+    return Failure(
+        SpecError(
+            f"the array is {array.dtype} and its attrs say _Unsigned={said!r}, so its numbers are "
+            "not what they look like; open the file with mask_and_scale=True"
+        )
+    )
+
+
+def _valid_range(array: xr.DataArray) -> Outcome[tuple[float, float]]:
+    """First and last valid number of the array, as CF's attributes state them of the stored ones.
+
+    CF conventions 2.5.1: ``valid_range``, or ``valid_min`` and ``valid_max``.
+    """
+    attrs = array.attrs
+    both = _range_of(attrs.get("valid_range"))
+    low, high = (_range_of(attrs.get(f"valid_{end}")) for end in ("min", "max"))
+    if any(found is not None and len(found) != n for found, n in ((both, 2), (low, 1), (high, 1))):
+        return Failure(
+            SpecError(
+                "attrs valid_range, valid_min or valid_max of the array are no numbers that can be "
+                "read; mask the array yourself and drop them: da.attrs.pop('valid_range')"
+            )
+        )
+    first, last = both or (-np.inf, np.inf)
+    ends = (low[0] if low else first, high[0] if high else last)
+    # What has decoded the numbers notes how; the attributes still speak of the stored ones.
+    scale, offset = _stated(xr.DataArray(0, attrs=dict(array.encoding)), 0)
+    if array.dtype.kind != "f" or scale.size > 1 or offset.size > 1:
+        return Success(ends)
+    values = sorted(end * float(scale[0]) + float(offset[0]) for end in ends)
+    slack = 1e-6 * max([abs(v) for v in values if np.isfinite(v)], default=0.0)
+    return Success((values[0] - slack, values[1] + slack))
+
+
+def _range_of(value: Any) -> tuple[float, ...] | None:
+    """Numbers of an attribute, which GDAL gives as text; () where they are none."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = re.split(r"[,\s]+", value.strip().strip("{}[]()"))
+    try:
+        return tuple(float(one) for one in np.atleast_1d(np.asarray(value)))
+    except (TypeError, ValueError):
+        return ()
 
 
 def _picked(

@@ -166,6 +166,10 @@ def _missing(values: np.ndarray, scaling: Scaling) -> np.ndarray | None:
         # Text rounds the lowest float32, so a number of that size need not be met to the bit.
         same = values * np.sign(nodata) > BEYOND if abs(nodata) > BEYOND else values == nodata
         found = same if found is None else found | same
+    low, high = scaling.valid
+    if np.isfinite(low) or np.isfinite(high):
+        same = (values < low) | (values > high)
+        found = same if found is None else found | same
     if np.isfinite(scaling.missing).any():
         same = values == scaling.missing[..., None, None]
         found = same if found is None else found | same
