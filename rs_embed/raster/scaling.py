@@ -43,11 +43,10 @@ class Scaling:
 
     def pick(self, steps: Sequence[int] | None, bands: Sequence[int] | None) -> Scaling:
         """The same for some steps of time and some bands."""
-        return Scaling(
-            self.nodata,
-            *(_picked(a, steps, bands) for a in (self.scale, self.offset, self.missing)),
-            self.valid,
+        scale, offset, missing = (
+            _picked(a, steps, bands) for a in (self.scale, self.offset, self.missing)
         )
+        return Scaling(self.nodata, scale, offset, missing, self.valid)
 
 
 def find_scaling(
