@@ -30,7 +30,8 @@
     Cases from raw pixels to the network's input: ``cases`` (a pattern), ``variant``, ``modality``,
     ``options``, ``window_px``, ``dates``, ``lonlat`` (numbers, or the name of an input of latitude
     and longitude), ``takes`` (keys of the case's ``config`` to run with), ``pixels`` (a list of
-    ``{from, pick, layout, round, missing}``, side by side along C) and ``outputs``, which may be
+    ``{from, pick, layout, round, absent, missing}``, side by side along C; ``absent``: places of C
+    without values) and ``outputs``, which may be
     multiplied: ``times``. An output that several entries give is joined along its first axis. With
     ``run = true`` the network runs on it, and the outputs are the
     network's.

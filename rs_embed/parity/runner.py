@@ -100,8 +100,8 @@ def _variant(case: Case, spec: ModelSpec, told: Mapping[str, Any]) -> tuple[Vari
 
 
 def tidy(name: str) -> str:
-    """A variant's name without regard to case and kind of dash."""
-    return name.lower().replace("-", "_")
+    """A variant's name without regard to case, dots and kind of dash."""
+    return name.lower().replace("-", "_").replace(".", "_")
 
 
 def _frozen(value: Any) -> Any:
@@ -275,6 +275,8 @@ def _pixels(inputs: Mapping[str, np.ndarray], rule: Mapping[str, Any]) -> np.nda
     if "pick" in rule:
         array = array[..., rule["pick"]]
     array = arrange(array, rule["layout"])
+    if "absent" in rule:
+        array[:, :, rule["absent"]] = np.nan
     if "missing" in rule:
         hole = rule["missing"]
         gone = arrange(inputs[hole["from"]], hole["layout"]) > hole["above"]

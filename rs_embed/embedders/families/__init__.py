@@ -6,6 +6,7 @@ FAMILIES = (
     "galileo",
     "gse_annual",
     "mosaiks",
+    "olmoearth",
     "presto",
     "prithvi",
     "remoteclip",
