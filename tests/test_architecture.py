@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.structure import arrows_of_modules, circles, modules, room
+
 ROOT = Path(__file__).parents[1]
 # Which rooms a room may import. A new arrow needs a reason that its commit gives, and its place in
 # the drawing of docs/architecture.md.
@@ -73,19 +75,6 @@ class Import:
     typing_only: bool
 
 
-def modules():
-    """(dotted name, path) of every module that is shipped."""
-    for folder, base in ((ROOT / "rs_embed", "rs_embed"), (ROOT / "accessors", None)):
-        for path in sorted(folder.rglob("*.py")):
-            if base and "accessors" in path.relative_to(folder).parts:
-                continue  # the link; the folder itself is read
-            parts = list(path.relative_to(ROOT).with_suffix("").parts)
-            parts = parts if base else ["rs_embed", *parts]
-            if parts[-1] == "__init__":
-                parts.pop()
-            yield ".".join(parts), path
-
-
 def imports_of(name, path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     typing_only = {
@@ -108,7 +97,7 @@ def imports_of(name, path):
             yield Import(name, found, id(node) in top, id(node) in typing_only)
 
 
-MODULES = dict(modules())
+MODULES = dict(modules(ROOT))
 IMPORTS = [one for name, path in MODULES.items() for one in imports_of(name, path)]
 
 
@@ -118,11 +107,6 @@ def module_of(name):
     while parts and ".".join(parts) not in MODULES:
         parts.pop()
     return ".".join(parts)
-
-
-def room(module):
-    parts = module.split(".")
-    return parts[1] if len(parts) > 1 else "the face"
 
 
 OURS = [one for one in IMPORTS if one.name.split(".")[0] == "rs_embed"]
@@ -154,21 +138,8 @@ def test_imports_follow_the_arrows():
 
 def test_no_circle_of_modules():
     """Following imports from a module never leads back to it, inside a room either."""
-    reached = {}
-
-    def walk(module, path):
-        assert module not in path, " -> ".join([*path[path.index(module) :], module])
-        if module not in reached:
-            targets = {
-                module_of(one.name) for one in OURS
-                if one.importer == module and not one.typing_only
-            }  # fmt: skip
-            reached[module] = True
-            for target in sorted(targets - {module}):
-                walk(target, [*path, module])
-
-    for module in sorted(MODULES):
-        walk(module, [])
+    assert circles(arrows_of_modules(ROOT)) == []
+    assert circles({"a": {"b"}, "b": {"a"}, "c": {"a"}}) == [{"a", "b"}]
 
 
 def test_providers_and_embedders_never_import_each_other():
