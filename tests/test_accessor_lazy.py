@@ -40,6 +40,17 @@ def test_a_whole_tile_is_never_held():
     assert told["grown"] < told["array_bytes"] / 3
 
 
+def test_a_series_is_put_together_in_its_place():
+    """The cells of all dates and the result, 510 MB, are never held side by side."""
+    command = [sys.executable, "-W", "error", "-m", "tests.series_peak"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["shape"] == [12, 512, 144, 144]
+    assert told["error"] < 1e-4
+    assert told["grown"] < 1.2 * told["output_bytes"]
+
+
 @settings(max_examples=20)
 @given(
     st.integers(1, 50),

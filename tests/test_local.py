@@ -36,8 +36,10 @@ from rs_embed.core.plan import FetchPlan
 from rs_embed.core.result import unwrap_or_raise
 from rs_embed.core.times import composite
 from rs_embed.plugins.notices import forget
+from rs_embed.providers import files as files_module
 from rs_embed.providers.local import local_provider, open_path, sample_provider
 from rs_embed.raster import read_xarray
+from rs_embed.raster.raster import content_of
 
 SCENE = Path(str(files("rs_embed.data"))) / "patagonia_s2_6band.tif"
 PLACE = PointBuffer(-67.645, -47.850, 320)
@@ -546,6 +548,20 @@ def test_a_file_is_hashed_once_for_as_long_as_it_stays(tmp_path, monkeypatch):
     tagged(tmp_path, "other.tif", shift=1).replace(path)
     assert plan(local_provider(path)).content_hash != first
     assert read == ["scene.tif", "scene.tif"]
+
+
+def test_a_lazy_array_is_computed_once_to_be_known(monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        files_module, "content_of",
+        lambda raster, of=content_of: read.append(raster.units) or of(raster),
+    )  # fmt: skip
+    scene = sample_scene()
+    lazy = scene.chunk({"y": 64})
+    hashes = {plan(local_provider(one)).content_hash for one in (lazy, lazy.copy(), scene)}
+    assert len(hashes) == 1
+    assert len(read) == 2  # once of the lazy one, and of the one in memory
+    assert plan(local_provider(lazy + np.uint16(1))).content_hash not in hashes
 
 
 def _is_open(path: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from returns.result import Failure, Result, Success
@@ -30,6 +30,7 @@ from rs_embed.pipeline.steps import (
     south_up,
 )
 from rs_embed.pipeline.time_series import stack_dates
+from rs_embed.providers.array import ArrayProvider
 from rs_embed.raster import read_xarray
 from rs_embed.raster.dims import identify_dims
 from rs_embed.raster.embedding_array import cells_grid
@@ -187,43 +188,51 @@ def _embed_plan(
     plan: ArrayPlan, loaded: LoadedModel, options: EmbedOptions
 ) -> Outcome[xr.DataArray]:
     sources = plan.sources()
-    return Result.do(
-        done
-        for tiled in collect(map(open_input, plan.plans, sources))
-        for grids in collect(
-            encoded(
-                loaded, tiled, batch_size=options.batch_size, progress=options.progress
-            )
-        )
-        for _ in check_values(tiled, options.strict)
-        for done in _assembled(
-            plan, tiled, grids, options,
-            [provenance(one, loaded, source) for one, source in zip(tiled, sources, strict=True)],
-        )
-    )  # fmt: skip
+    return collect(map(open_input, plan.plans, sources)).bind(
+        lambda tiled: _embed_dates(plan, loaded, options, tiled, sources)
+    )
+
+
+def _embed_dates(
+    plan: ArrayPlan,
+    loaded: LoadedModel,
+    options: EmbedOptions,
+    tiled: Sequence[TiledInput],
+    sources: Sequence[ArrayProvider],
+) -> Outcome[xr.DataArray]:
+    """The embedding of one date, or those of all along ``"time"``."""
+    grids = encoded(loaded, tiled, batch_size=options.batch_size, progress=options.progress)
+    failed = next((grid for grid in grids if isinstance(grid, Failure)), None)
+    if failed is not None:
+        return Failure(failed.failure())
+    checked = check_values(tiled, options.strict)
+    if isinstance(checked, Failure):
+        return checked
+    dates = _assembled(options, tiled, grids, loaded, sources)
+    if plan.times is None:
+        return next(dates)[0].map(Embedding.to_xarray)
+    return stack_dates(dates, plan.times)
 
 
 def _assembled(
-    plan: ArrayPlan,
-    tiled: Sequence[TiledInput],
-    grids: Sequence[TokenGrid],
     options: EmbedOptions,
-    origins: Sequence[dict[str, Any]],
-) -> Outcome[xr.DataArray]:
-    """The embedding of one date, or those of all along ``"time"``."""
-    done = [
-        assemble_embedding(
+    tiled: Sequence[TiledInput],
+    grids: list[Outcome[TokenGrid]],
+    loaded: LoadedModel,
+    sources: Sequence[ArrayProvider],
+) -> Iterator[tuple[Outcome[Embedding], dict[str, Any]]]:
+    """The embedding of each date, and its description. Takes the cells out of the list one by one,
+    so that those of a long series and the result are not held side by side.
+    """
+    for one, source in zip(tiled, sources, strict=True):
+        grid = grids.pop(0).unwrap()
+        origin = provenance(one, loaded, source)
+        meta = build_meta(one.plan, grid, options.output, origin)
+        done = assemble_embedding(
             one.plan, grid, options.output, origin, flip_rows=south_up(one)
         ).alt(_nothing_valid)
-        for one, grid, origin in zip(tiled, grids, origins, strict=True)
-    ]  # fmt: skip
-    if plan.times is None:
-        return done[0].map(Embedding.to_xarray)
-    metas = [
-        build_meta(one.plan, grid, options.output, origin)
-        for one, grid, origin in zip(tiled, grids, origins, strict=True)
-    ]
-    return stack_dates(done, metas, plan.times)
+        del grid
+        yield done, meta
 
 
 def _nothing_valid(error: RsEmbedError) -> RsEmbedError:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from returns.result import Success
+from returns.result import Failure, Success
 
 from rs_embed.core.embedding import META_ATTR, Embedding
 from rs_embed.core.result import Outcome
@@ -17,34 +17,45 @@ if TYPE_CHECKING:
 
 
 def stack_dates(
-    done: Sequence[Outcome[Embedding]], metas: Sequence[dict[str, Any]], times: xr.DataArray
+    dates: Iterator[tuple[Outcome[Embedding], dict[str, Any]]], times: xr.DataArray
 ) -> Outcome[xr.DataArray]:
-    """Embeddings of one shape along ``"time"``, in front.
+    """Embeddings of one shape along ``"time"``, in front; each is taken into its place at once.
 
-    A date without any valid pixel is NaN throughout, and counted in ``empty_times``. Of the
-    descriptions, what is the same for all dates stays; the rest becomes lists under ``by_time``.
+    ``dates`` gives the embedding of each of ``times``, and its description. A date without any
+    valid pixel is NaN throughout, and counted in ``empty_times``. Of the descriptions, what is the
+    same for all dates stays; the rest becomes lists under ``by_time``.
 
     Fails as the first date does where every one failed.
     """
-    good = [outcome.unwrap() for outcome in done if isinstance(outcome, Success)]
-    if not good:
-        return done[0].map(Embedding.to_xarray)
-    meta = {**_merged(metas), "empty_times": len(done) - len(good)}
-    return Success(_stacked(done, good[0].to_xarray(), meta, times))
+    metas: list[dict[str, Any]] = []
+    empty: list[int] = []
+    values: np.ndarray | None = None
+    template: xr.DataArray | None = None
+    first: Outcome[Embedding] | None = None
+    for i, (outcome, meta) in enumerate(dates):
+        metas.append(meta)
+        if isinstance(outcome, Failure):
+            first = outcome if first is None else first
+            empty.append(i)
+            continue
+        one = outcome.unwrap().to_xarray()
+        if values is None:
+            values, template = np.empty((len(times), *one.shape), dtype=np.float32), one
+        values[i] = one.values
+    if values is None or template is None:
+        assert first is not None
+        return first.map(Embedding.to_xarray)
+    values[empty] = np.nan
+    meta = {**_merged(metas), "empty_times": len(empty)}
+    return Success(_along_time(values, template, meta, times))
 
 
-def _stacked(
-    done: Sequence[Outcome[Embedding]],
-    template: xr.DataArray,
-    meta: dict[str, Any],
-    times: xr.DataArray,
+def _along_time(
+    values: np.ndarray, template: xr.DataArray, meta: dict[str, Any], times: xr.DataArray
 ) -> xr.DataArray:
+    """``(T, ...)`` values as an array like that of one date."""
     import xarray as xr
 
-    values = np.full((len(done), *template.shape), np.nan, dtype=np.float32)
-    for i, outcome in enumerate(done):
-        if isinstance(outcome, Success):
-            values[i] = np.asarray(outcome.unwrap().data)
     attrs = {k: v for k, v in template.attrs.items() if k not in meta["by_time"]}
     stacked = xr.DataArray(
         xr.Variable(("time", *template.dims), values, {**attrs, META_ATTR: json.dumps(meta)}),

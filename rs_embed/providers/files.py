@@ -49,7 +49,12 @@ class Opened:
 def open_source(source: Any) -> Outcome[Opened]:
     """What a caller named. Fails with SpecError for no source, with ProviderError for no file."""
     if isinstance(source, xr.DataArray | xr.Dataset):
-        return Success(Opened(lambda units: read_xarray(source, units=units), content_of))
+        return Success(
+            Opened(
+                lambda units: read_xarray(source, units=units),
+                lambda raster: _array_content(source, raster),
+            )
+        )
     if isinstance(source, Raster):
         return Success(
             Opened(
@@ -82,6 +87,25 @@ def open_source(source: Any) -> Outcome[Opened]:
             + (repr(source) if source is None else type(source).__name__)
         )
     )
+
+
+# Content of lazy arrays by their token, which tells one from another inside a process.
+_KNOWN: dict[tuple[str, tuple[str, ...]], str] = {}
+_MOST_KNOWN = 1000
+
+
+def _array_content(source: xr.DataArray | xr.Dataset, raster: Raster) -> str:
+    """`content_of` an array; a lazy one is computed for it once in a process."""
+    if not source.chunks:
+        return content_of(raster)
+    from dask.base import tokenize
+
+    key = (tokenize(source), raster.units)
+    if key not in _KNOWN:
+        while len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.pop(next(iter(_KNOWN)))
+        _KNOWN[key] = content_of(raster)
+    return _KNOWN[key]
 
 
 def _kind(source: Sequence[Any]) -> str:
