@@ -260,6 +260,38 @@ def test_a_fine_source_is_read_in_strips(kind, tmp_path):
     np.testing.assert_allclose(patch.data[0], wanted, rtol=1e-6)
 
 
+@pytest.mark.parametrize("step", [1, 10])
+def test_a_long_series_is_read_in_strips(step):
+    """72 dates of 600 x 600 pixels, 311 MB as float32, become one composite."""
+    side, dates = 600, 72
+    rows = np.arange(side)
+    one = (rows[:, None] % 251 + rows % 97).astype(np.uint8)[None] // np.array([1, 2, 3])[
+        :, None, None
+    ].astype(np.uint8)
+    fine = Grid("EPSG:32631", Affine(1, 0, 600_000, 0, -1, 5_800_000), (side, side))
+    days = np.datetime64("2022-01-01", "ns") + np.arange(dates) * np.timedelta64(5, "D")
+    source = xr.DataArray(
+        np.repeat(one[None], dates, axis=0), dims=("time", "band", "y", "x"),
+        coords={"time": days, "band": list(BANDS), "y": fine.y(), "x": fine.x()},
+        attrs={"crs": fine.crs},
+    )  # fmt: skip
+    provider = local_provider(source)
+    sensor = SensorSpec("any", BANDS, units="uint8")
+    info = provider.describe(InputSpec("s2", BANDS, "uint8"), sensor).unwrap()
+    coarse = Grid(
+        fine.crs, Affine(step, 0, 600_000, 0, -step, 5_800_000), (side // step, side // step)
+    )
+    year = (("2022-01-01", "2023-01-01"),)
+    asked = FetchPlan("local", info.bands, info.units, coarse, year, sensor, info.content_hash)
+    tracemalloc.start()
+    patch = provider.fetch(asked).unwrap()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.3 * patch.data.nbytes + 2 * 4 * 4_000_000
+    wanted = one.reshape(3, side // step, step, side // step, step).mean(axis=(2, 4))
+    np.testing.assert_allclose(patch.data[0], wanted, rtol=1e-6)
+
+
 # --- what wraps a source loses nothing -----------------------------------------------------------
 
 
