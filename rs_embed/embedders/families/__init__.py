@@ -7,6 +7,7 @@ FAMILIES = (
     "gse_annual",
     "mosaiks",
     "olmoearth",
+    "panopticon",
     "presto",
     "prithvi",
     "remoteclip",
