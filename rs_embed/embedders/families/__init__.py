@@ -1,6 +1,7 @@
 """One file per model family. This is the list of those in the catalogue, one a line, sorted."""
 
 FAMILIES = (
+    "anysat",
     "clay",
     "croma",
     "galileo",
