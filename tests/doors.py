@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rioxarray  # noqa: F401  # for .rio
@@ -38,11 +39,15 @@ LARGE_M = 50  # millions of parameters
 
 def shortened(spec: ModelSpec) -> ModelSpec:
     """The spec with two blocks in its large networks, as the raw cases have; all else published."""
-    depth = rows_of(spec.id, DATA)["sizes"].get("depth", "depth")
+    sizes = rows_of(spec.id, DATA)["sizes"]
+    depths = (sizes.get("depth", "depth"), sizes.get("inner_depth"))
+
+    def two_blocks(config: Mapping[str, Any]) -> dict[str, Any]:
+        named = [key for key in depths if isinstance(config.get(key), int)]
+        return {**config, **dict.fromkeys(named, 2)}
+
     variants = tuple(
-        replace(v, config={**v.config, depth: 2})
-        if (v.params_m or 0) > LARGE_M and isinstance(v.config.get(depth), int)
-        else v
+        replace(v, config=two_blocks(v.config)) if (v.params_m or 0) > LARGE_M else v
         for v in spec.variants
     )
     return replace(spec, variants=variants)

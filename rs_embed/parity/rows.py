@@ -9,7 +9,8 @@
 ``[aside]``
     Keys of ``config`` that say nothing of the network, each with the reason.
 ``[sizes]``
-    Which key of ``config`` is ``dim``, ``token_px``, ``window_px``, ``depth`` of ours.
+    Which key of ``config`` is ``dim``, ``token_px``, ``window_px``, ``depth`` of ours;
+    ``inner_depth``, that of an encoder inside.
 ``[inputs]``
     Ours = theirs, where they differ: a name, or ``{from, pick, layout, equals, dtype}``,
     or ``{config, dtype}``, a value out of the case's config. ``pick`` takes places of the last axis
