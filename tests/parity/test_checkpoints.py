@@ -17,7 +17,7 @@ from rs_embed.embedders.weights import read_state
 from rs_embed.parity import Case, write_checkpoint
 from rs_embed.parity.checkpoint import case_entries, filled, published_entries
 from rs_embed.parity.rows import rows_of
-from rs_embed.parity.runner import model_of
+from rs_embed.parity.runner import model_of, tidy
 from tests.doors import short_networks, smallest
 from tests.parity.conftest import KEPT, SHARED, known_cases
 
@@ -29,7 +29,7 @@ def of_published_size() -> list[object]:
     found: dict[tuple[str, str], Case] = {}
     for case in [*known_cases(KEPT), *known_cases(SHARED / "parity")]:
         spec = unwrap_or_raise(find_spec(case.model_id))
-        name = str(case.data.get("variant", "")).lower().replace("-", "_")
+        name = tidy(str(case.data.get("variant", "")))
         known = {variant.name: variant for variant in spec.variants}
         if name in known and case.params > 0.9e6 * (known[name].params_m or 0):
             found.setdefault((spec.id, name), case)
