@@ -76,7 +76,7 @@ class PixelsAccessor:
             Of a time axis, for single-date models: one embedding a date, or one of the median over
             all. Models of series take the dates in their own cadence.
         crs : str, optional
-            Where the array does not tell its own.
+            Where the array does not tell its own. ``("override", crs)`` holds against the array's.
         strict : bool
             Values that their units contradict, infinite ones, and fills that nobody declared are
             an error, where else they are a warning and ``meta["value_warnings"]``.
@@ -191,6 +191,7 @@ class PixelsAccessor:
         units : str or mapping of str to str, optional
             Units of the values, where the array does not tell.
         crs : str, optional
+            Where the array does not tell its own; ``("override", crs)`` holds against it.
 
         Returns
         -------

@@ -376,7 +376,7 @@ class TestPlace:
         ):
             assert read(placed).grid == GRID
         assert read(make().assign_attrs(crs="EPSG:32718")).grid == GRID
-        assert read(make(), crs="EPSG:32718").grid.crs == "EPSG:32718"
+        assert read(make(), crs=("override", "EPSG:32718")).grid.crs == "EPSG:32718"
 
     def test_cf_parameters_alone(self):
         from pyproj import CRS
@@ -398,6 +398,7 @@ class TestPlace:
 
     def test_a_crs_that_is_none(self):
         assert "PROJ does not know" in problem(make(), crs="nowhere")
+        assert "PROJ does not know" in problem(make(), crs=("override", "nowhere"))
         assert "attrs['crs']" in problem(make().drop_vars("spatial_ref").assign_attrs(crs="x"))
 
     def test_variables_on_different_crs(self):
@@ -656,7 +657,7 @@ class TestContent:
         changed[1, 5, 4] = np.nan
         others = [
             read(changed), read(make(("B2", "B3"))), read(make(), units="uint8"),
-            read(make(), crs="EPSG:32718"), read(make()),
+            read(make(), crs=("override", "EPSG:32718")), read(make()),
         ]  # fmt: skip
         assert len({content_of(raster) for raster in others}) == 5
 
@@ -729,3 +730,23 @@ def test_units_are_those_of_the_band_that_was_named():
     del array.attrs["units"]
     raster = read(array, units={"B2_median": "reflectance", "B2_max": "uint8", "B4": "db"})
     assert raster.units == ("uint8", "reflectance", "db")
+
+
+def test_a_crs_that_contradicts_the_arrays_own_is_refused():
+    text = problem(make(), crs="EPSG:32718")
+    assert "crs= is EPSG:32718, and the array's own CRS is EPSG:32719" in text
+    assert "da.rio.write_crs('EPSG:32718')" in text
+    assert "crs=('override', 'EPSG:32718')" in text
+    assert "EPSG:32718" in problem(make().to_dataset("band"), crs=32718)
+
+
+@pytest.mark.parametrize("same", ["epsg:32719", 32719, "32719", "+init=epsg:32719", _wkt(GRID.crs)])
+def test_the_same_crs_in_another_spelling_contradicts_nothing(same):
+    assert read(make(), crs=same).grid == GRID
+
+
+def test_axis_order_and_unreadable_names_contradict_nothing():
+    degrees = Grid("EPSG:4326", Affine(1e-3, 0, 2, 0, -1e-3, 41), (6, 5))
+    assert read(make(grid=degrees), crs="OGC:CRS84").grid.crs == "OGC:CRS84"
+    strange = make().drop_vars("spatial_ref").assign_attrs(crs="somewhere")
+    assert read(strange, crs="EPSG:32719").grid == GRID

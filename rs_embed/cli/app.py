@@ -68,7 +68,12 @@ BandsOpt = Annotated[
 UnitsOpt = Annotated[
     str | None, typer.Option(help="Units of the values, such as reflectance_x10000.")
 ]
-CrsOpt = Annotated[str | None, typer.Option(help="CRS of a raster that names none.")]
+CrsOpt = Annotated[
+    str | None,
+    typer.Option(
+        help="CRS of a raster that names none; override=EPSG:32719 where it names a wrong one."
+    ),
+]
 TimeOpt = Annotated[
     Literal["each", "composite"],
     typer.Option(

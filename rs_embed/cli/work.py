@@ -100,7 +100,9 @@ def fits_of(
     from rs_embed.providers.files import open_path
 
     with unwrap_or_raise(open_path(raster)) as opened:
-        return unwrap_or_raise(fitting_models(opened, bands=_bands(bands), units=units, crs=crs))
+        return unwrap_or_raise(
+            fitting_models(opened, bands=_bands(bands), units=units, crs=_crs(crs))
+        )
 
 
 def verify_model(model: str, fixtures: Path | None) -> bool:
@@ -266,7 +268,13 @@ def _options(
         overlap=request.overlap, batch_size=batch_size, progress=report,
     )  # fmt: skip
     bands = _bands(request.bands)
-    return options, ArrayOptions(bands, request.units, request.time, request.crs)
+    return options, ArrayOptions(bands, request.units, request.time, _crs(request.crs))
+
+
+def _crs(text: str | None) -> str | tuple[str, str] | None:
+    """``EPSG:32719``, or ``override=EPSG:32719``, as the functions take it."""
+    word, told, name = (text or "").partition("=")
+    return ("override", name) if told and word == "override" else text
 
 
 def _output(request: CliArgs) -> OutputSpec:

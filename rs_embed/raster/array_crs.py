@@ -26,23 +26,60 @@ def find_crs(layout: DimRoles, crs: object = None) -> Outcome[str]:
 
     Looked for in this order: the argument, ``.rio.crs`` (what ``rio.set_crs`` keeps outside the
     data), a grid mapping coordinate, ``attrs["crs"]``, ``attrs["epsg"]``, the coordinates "epsg"
-    and "proj:code".
+    and "proj:code". Fails with SpecError where the argument contradicts what the array states and
+    is not ``("override", crs)``.
     """
-    if crs is not None:
-        return _known(crs, "crs=")
-    found = collect(_crs_of(layout, array) for array in layout.arrays)
-    return found.bind(lambda names: _agreed(layout, names))
+    if isinstance(crs, tuple | list) and len(crs) == 2 and crs[0] == "override":
+        return _known(crs[1], "crs=")
+    stated = collect(_crs_of(layout, array) for array in layout.arrays)
+    if crs is None:
+        return stated.bind(lambda names: _agreed(_different(layout, names)))
+    # What PROJ cannot read contradicts nothing.
+    own = set() if isinstance(stated, Failure) else _different(layout, stated.unwrap())
+    return _known(crs, "crs=").bind(lambda name: _uncontradicted(own, name))
 
 
-def _agreed(layout: DimRoles, names: tuple[str | None, ...]) -> Outcome[str]:
+def _different(layout: DimRoles, names: tuple[str | None, ...]) -> set[str]:
+    """What the variables, or else the object itself, state."""
     different = {name for name in names if name is not None}
     if not different and isinstance(layout.obj, xr.Dataset):
         different = {name for name in [crs_name(_rio_crs(layout.obj))] if name is not None}
+    return different
+
+
+def _uncontradicted(own: set[str], given: str) -> Outcome[str]:
+    """The CRS given, unless the array states another one."""
+    others = sorted(name for name in own if not _same(name, given))
+    if not others:
+        return Success(given)
+    return Failure(
+        SpecError(
+            f"crs= is {_short(given)}, and the array's own CRS is {_short(others[0])}; leave crs= "
+            f"out, or correct the array: da.rio.write_crs({_short(given)!r}), or pass "
+            f"crs=('override', {_short(given)!r}). To change the pixels' CRS: "
+            f"da.rio.reproject({_short(given)!r})"
+        )
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 60 else name[:57] + "..."
+
+
+@lru_cache(maxsize=256)
+def _same(one: str, other: str) -> bool:
+    """Whether two names mean one CRS, whatever its spelling and the order of its axes."""
+    from pyproj import CRS
+
+    return one == other or bool(CRS(one).equals(CRS(other), ignore_axis_order=True))
+
+
+def _agreed(different: set[str]) -> Outcome[str]:
     if len(different) > 1:
         return Failure(
             SpecError(
                 f"the variables of the Dataset have different CRS: {', '.join(sorted(different))}; "
-                "bring them onto one grid, or pass crs="
+                "bring them onto one grid, or say which holds: crs=('override', 'EPSG:32719')"
             )
         )
     if not different:

@@ -61,7 +61,7 @@ class Maker:
     stackstac: bool
 
 
-def georeference(layout: DimRoles, crs: str | None) -> Outcome[Georeference]:
+def georeference(layout: DimRoles, crs: object) -> Outcome[Georeference]:
     """CRS and transform of the pixels. Fails with SpecError where either is missing or rotated."""
     return find_crs(layout, crs).bind(lambda name: _placed(layout, name))
 

@@ -27,7 +27,7 @@ def read_xarray(
     *,
     bands: Mapping[str, str] | Sequence[str] | None = None,
     units: Units = None,
-    crs: str | None = None,
+    crs: object = None,
     content: bool = False,
 ) -> Outcome[Raster]:
     """An array with its grid, bands, units and dates. Values are read when they are asked for.
@@ -44,7 +44,7 @@ def read_xarray(
         Units of all bands, of each date, or by band (and date); of the values after
         ``scale_factor`` and ``add_offset``.
     crs : str, optional
-        Where the array does not tell, or tells wrong.
+        Where the array does not tell. ``("override", crs)`` where it tells wrong.
     content : bool
         Whether to hash the values for `Raster.content`: reads all of them, in strips.
 
