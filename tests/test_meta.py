@@ -28,7 +28,7 @@ from rs_embed import (
 from rs_embed.core.crs import project
 from rs_embed.core.embedding import META_ATTR
 from rs_embed.core.jsonable import to_jsonable
-from rs_embed.core.model import Cadence
+from rs_embed.core.model import Cadence, InputSpec, Variant
 from rs_embed.providers import base
 from tests.places import SUMMER, TOY, Ended, at, registered, roi_of
 from tests.toys import BANDS, toy
@@ -37,6 +37,20 @@ RULES = toy("toy_rules", assumptions=("values are halved",))
 PLACED = toy("toy_place", encode="tests.toys:place_encode")
 COARSE = toy("toy_30m", scale_m=30)
 MONTHLY = toy("toy_monthly", cadence=Cadence("months", 12))
+_IMAGES = toy().modalities["s2"][0]
+HEIGHTS = toy(
+    "toy_heights", prepare="tests.toys:trivial_prepare", encode="tests.toys:trivial_encode",
+    image_vector=None,
+    modalities={
+        "s2": (_IMAGES, InputSpec("dem", ("elevation",), "reflectance", "TOY/DEM", optional=True)),
+    },
+)  # fmt: skip
+STATIC_FIRST = toy(
+    "toy_static_first", variants=(Variant("twelve", 12),), default_variant="twelve",
+    modalities={
+        "s2": (InputSpec("dem", ("B8",), "reflectance", "TOY/DEM", static=True), _IMAGES),
+    },
+)  # fmt: skip
 CONCEPTS = Path(__file__).parents[1] / "docs" / "concepts.md"
 SEASON = ["2022-06-01", "2022-09-01"]
 EDGE = 600_000 + 80  # the first eight columns of `at()`
@@ -45,7 +59,10 @@ EDGE = 600_000 + 80  # the first eight columns of `at()`
 @pytest.fixture(autouse=True)
 def _toys():
     register_provider("ended", lambda source: Ended(*source))
-    with registered(TOY, RULES, PLACED, COARSE, MONTHLY), warnings.catch_warnings():
+    with (
+        registered(TOY, RULES, PLACED, COARSE, MONTHLY, HEIGHTS, STATIC_FIRST),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore", rs_embed.plugins.notices.RsEmbedWarning)
         yield
     base._FACTORIES.pop("ended")
@@ -94,6 +111,19 @@ def series():
     """Two dates of July: of the three months of a season, two are empty."""
     times = np.array(["2022-07-03", "2022-07-20"], dtype="datetime64[ns]")
     return xr.concat([array(), array()], dim="time").assign_coords(time=times)
+
+
+def _without_heights():
+    """Pixels with heights of which none is known."""
+    da = array(bands=(*BANDS, "elevation"))
+    da.loc[{"band": "elevation"}] = np.nan
+    return da
+
+
+def _by_source(model, da, **keywords):
+    """As `embedded`, the array being a source; for the square in its middle."""
+    keywords = {"temporal": None, "spatial": inside(da), **keywords}
+    return of(model, backend="local", source=da, **keywords)
 
 
 def near(value):
@@ -154,6 +184,11 @@ FIELDS = {
              ["2022-08-01", "2022-09-01"]],
         ),
     ],
+    "missing_bands": [
+        (of, []),
+        (lambda: embedded(_without_heights(), "toy_heights"), ["elevation"]),
+        (lambda: _by_source("toy_heights", _without_heights())["missing_bands"], ["elevation"]),
+    ],
     "empty_intervals": [
         (of, 0),
         (lambda: embedded(series(), "toy_monthly", temporal=SUMMER), 2),
@@ -171,7 +206,11 @@ FIELDS = {
         (lambda: of(output=OutputSpec.grid(resample_m=10)), 10.0),
         (lambda: of(output=OutputSpec.grid(None)), 80.0), (lambda: of(grid=False), 80.0),
     ],
-    "cells": [(of, [8, 8])],
+    "cells": [
+        (of, [8, 8]), (lambda: of(output=OutputSpec.grid(160)), [4, 4]),
+        (lambda: of(output=OutputSpec.grid(resample_m=10)), [64, 64]),
+        (lambda: of(grid=False), [8, 8]),
+    ],
     "window_px": [(of, 32)],
     "token_px": [(of, 8)],
     "windows": [(of, 4), (lambda: of(overlap=2), 25)],
@@ -361,6 +400,34 @@ def test_the_documentation_names_every_field_and_no_other():
     rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
     documented = {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
     assert documented == set(FIELDS) | set(INPUT)
+
+
+def test_dates_and_the_order_of_rows_hold_behind_a_layer_without_dates():
+    """They are those of the images, though the first input is a layer that has neither."""
+    assert of("toy_static_first")["intervals"] == [SEASON]
+    da = array(bands=("B8", *BANDS), south_up=True)
+    dated = da.expand_dims(time=np.array(["2022-07-03"], dtype="datetime64[ns]"))
+    native = OutputSpec.grid(grid_orientation="native")
+    keywords = {"spatial": inside(da), "temporal": SUMMER, "backend": "local", "source": dated}
+    north, turned = (
+        get_embedding("toy_static_first", output=output, **keywords)
+        for output in (OutputSpec.grid(), native)
+    )
+    np.testing.assert_array_equal(turned.data, north.data[:, ::-1])
+    np.testing.assert_array_equal(turned.data.y, north.data.y[::-1])
+    assert turned.meta["south_up"] is True
+    assert "south_up" not in north.meta
+    assert turned.meta["intervals"] == [SEASON]
+    assert [one["scenes"] for one in turned.meta["input"]["sources"]] == [[1], [1]]
+
+
+def test_a_series_tells_the_cells_and_rows_that_it_has():
+    output = OutputSpec.grid(resample_m=160, grid_orientation="native")
+    dated = xr.concat([array(south_up=True)] * 2, dim="time").assign_coords(time=series().time)
+    found = embedded(dated, output=output)
+    assert (found["cells"], found["cell_m"]) == ([4, 4], 160.0)
+    assert found["resampled_grid"] is True
+    assert found["south_up"] is True
 
 
 # --- strict JSON --------------------------------------------------------------------------------

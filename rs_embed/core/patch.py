@@ -121,7 +121,8 @@ def in_units(
 def stack_readers(readers: Sequence[PatchReader]) -> PatchReader:
     """Readers of one grid and the same intervals as one, bands side by side.
 
-    A static layer (one T, no intervals) is repeated along the others' T.
+    A static layer (one T, no intervals) is repeated along the others' T; the order of the rows of
+    the source is that of the first reader with dates.
     """
     if len(readers) == 1:
         return readers[0]
@@ -137,7 +138,10 @@ def stack_readers(readers: Sequence[PatchReader]) -> PatchReader:
         tuple(unit for one in readers for unit in one.units),
         timed.grid,
         timed.intervals,
-        {"sources": [dict(one.meta) for one in readers]},
+        {
+            "sources": [dict(one.meta) for one in readers],
+            **{key: timed.meta[key] for key in ("south_up",) if key in timed.meta},
+        },
         tuple(look for one in readers for look in one.looks),
     )
 

@@ -28,12 +28,15 @@ class TokenGrid:
         Share of the values that the model saw which were missing, and were filled.
     empty_intervals : int
         How many intervals have no valid pixel.
+    bands_seen : tuple of bool
+        Of each band of the model, whether any pixel of it was valid; empty where nobody looked.
     """
 
     cells: np.ndarray
     image: np.ndarray | None = None
     missing: float = 0.0
     empty_intervals: int = 0
+    bands_seen: tuple[bool, ...] = ()
 
     @property
     def valid(self) -> np.ndarray:

@@ -227,10 +227,11 @@ def _assembled(
     for one, source in zip(tiled, sources, strict=True):
         grid = grids.pop(0).unwrap()
         origin = provenance(one, loaded, source)
-        meta = build_meta(one.plan, grid, options.output, origin)
-        done = assemble_embedding(
-            one.plan, grid, options.output, origin, flip_rows=south_up(one)
-        ).alt(_nothing_valid)
+        turn = south_up(one)
+        meta = build_meta(one.plan, grid, options.output, origin, flip_rows=turn)
+        done = assemble_embedding(one.plan, grid, options.output, origin, flip_rows=turn).alt(
+            _nothing_valid
+        )
         del grid
         yield done, meta
 

@@ -14,7 +14,7 @@ from rs_embed.core.grid import Grid
 from rs_embed.core.jsonable import to_jsonable
 from rs_embed.core.plan import RoiPlan, fingerprint, input_time
 from rs_embed.core.prepare import padded_fraction
-from rs_embed.core.resample import resample_cells
+from rs_embed.core.resample import resample_cells, scaled_grid
 from rs_embed.core.result import Outcome
 from rs_embed.core.specs import OutputSpec, dates
 from rs_embed.core.token_grid import TokenGrid, nothing_valid, pool, position_share, seam_ratio
@@ -50,7 +50,7 @@ def assemble_embedding(
     valid = field.valid
     if not valid.any():
         return Failure(nothing_valid(collections_of(planned)))
-    meta = build_meta(planned, field, output, extra)
+    meta = build_meta(planned, field, output, extra, flip_rows=flip_rows)
     if output.mode == "pooled":
         return Success(Embedding(_scaled(planned, pool(field, output.pooling)), meta))
     _say_windows_show(planned)
@@ -59,11 +59,8 @@ def assemble_embedding(
     if output.cell_m is not None:
         cells, grid = resample_cells(cells, grid, output.cell_m)
         cells = _scaled(planned, cells)
-        meta["cell_m"] = output.cell_m
-        meta["resampled_grid"] = True
     if output.grid_orientation == "native" and flip_rows:
         cells, grid = np.ascontiguousarray(cells[:, ::-1]), grid.flip_rows()
-        meta["south_up"] = True
     return Success(Embedding(grid_array(cells, grid, meta), meta))
 
 
@@ -83,12 +80,23 @@ def cell_grid(planned: RoiPlan) -> Grid:
 
 
 def build_meta(
-    planned: RoiPlan, field: TokenGrid, output: OutputSpec, extra: Mapping[str, Any]
+    planned: RoiPlan,
+    field: TokenGrid,
+    output: OutputSpec,
+    extra: Mapping[str, Any],
+    *,
+    flip_rows: bool = False,
 ) -> dict[str, Any]:
     """Everything that made an embedding, as plain data. `docs/concepts.md` lists the fields."""
     model, tiling, roi = planned.model, planned.tiling, planned.roi
     fetch_plans = planned.fetch_plans
     several = len(tiling) > 1
+    cells = cell_grid(planned)
+    if output.cell_m is not None:
+        cells = scaled_grid(cells, output.cell_m)
+        extra = {**extra, "resampled_grid": True}
+    if output.mode == "grid" and output.grid_orientation == "native" and flip_rows:
+        extra = {**extra, "south_up": True}
     meta: dict[str, Any] = {
         "model": model.id,
         "variant": model.variant.name,
@@ -101,16 +109,17 @@ def build_meta(
         "bands": list(model.bands),
         "temporal": _temporal(planned),
         "input_time": input_time(planned),
-        "intervals": [list(interval) for interval in fetch_plans[0].intervals]
-        if fetch_plans
-        else [],
+        "missing_bands": [
+            band for band, seen in zip(model.bands, field.bands_seen, strict=False) if not seen
+        ],
+        "intervals": next((list(map(list, f.intervals)) for f in fetch_plans if f.intervals), []),
         "crs": roi.crs,
         "bounds": list(roi.bounds),
         "scale_m": roi.resolution[0],
         "scale_error": _scale_error(roi),
         "roi_px": list(roi.shape),
-        "cell_m": cell_grid(planned).resolution[0],
-        "cells": list(tiling.cells),
+        "cell_m": cells.resolution[0],
+        "cells": list(cells.shape),
         "window_px": tiling.window_px,
         "token_px": tiling.token_px,
         "windows": len(tiling),

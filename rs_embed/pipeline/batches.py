@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,9 @@ class _Roi:
     def result(self) -> Outcome[TokenGrid]:
         """The cells, or why there are none."""
         failed = self.failed or absent_bands(self.plan, self.bands_seen)
-        return Success(self.mosaic.result()) if failed is None else Failure(failed)
+        if failed is not None:
+            return Failure(failed)
+        return Success(replace(self.mosaic.result(), bands_seen=tuple(self.bands_seen.tolist())))
 
 
 @dataclass

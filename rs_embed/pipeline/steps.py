@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -344,7 +344,10 @@ class _Batches:
     def finish(self) -> list[TokenGrid]:
         """Run what is waiting; the cells of every input."""
         self._flush()
-        return [mosaic.result() for mosaic in self._mosaics]
+        return [
+            replace(mosaic.result(), bands_seen=tuple(seen.tolist()))
+            for mosaic, seen in zip(self._mosaics, self.bands_seen, strict=True)
+        ]
 
     def _flush(self) -> None:
         """Run the queued windows as one batch and lay their tokens out."""
