@@ -606,3 +606,12 @@ def test_a_large_download_is_asked_for(hub, tmp_path):
     assert child.exitstatus == 1
     assert "without consent" in child.before
     assert not any(line.startswith("GET") and "/blobs/" in line for line in served.requests())
+
+
+def test_a_crs_may_say_that_it_overrides_the_rasters_own():
+    from rs_embed.cli.work import _crs
+
+    assert _crs("override=EPSG:32719") == ("override", "EPSG:32719")
+    assert _crs("EPSG:32719") == "EPSG:32719"
+    assert _crs("+proj=utm +zone=19 +south") == "+proj=utm +zone=19 +south"
+    assert _crs(None) is None
