@@ -430,6 +430,27 @@ def test_a_series_tells_the_cells_and_rows_that_it_has():
     assert found["south_up"] is True
 
 
+@pytest.mark.parametrize("door", ["array", "place", "places", "export", "series"])
+def test_odd_values_are_told_at_the_callers_line(door, tmp_path):
+    """Each time, and in the file that asked; as an error, where warnings are errors."""
+    odd = array() * 1e-3
+    keywords = {"backend": "local", "source": odd}
+    doors = {
+        "array": lambda: odd.rsembed.embed("toy"),
+        "series": lambda: (series() * 1e-3).rsembed.embed("toy"),
+        "place": lambda: get_embedding("toy", spatial=inside(odd), **keywords),
+        "places": lambda: rs_embed.get_embeddings_batch("toy", spatials=[inside(odd)], **keywords),
+        "export": lambda: rs_embed.export_batch(
+            spatials=[inside(odd)], temporal=None, models=["toy"], out_dir=str(tmp_path),
+            show_progress=False, resume=True, **keywords,
+        ),
+    }  # fmt: skip
+    for _ in range(1 if door == "export" else 2):
+        with pytest.warns(rs_embed.plugins.notices.RsEmbedWarning, match="below") as caught:
+            doors[door]()
+        assert {one.filename for one in caught} == {__file__}
+
+
 # --- strict JSON --------------------------------------------------------------------------------
 
 

@@ -42,6 +42,7 @@ from rs_embed.pipeline.export_plan import (
 from rs_embed.pipeline.export_request import ExportRequest, check_export, file_names, with_suffix
 from rs_embed.pipeline.export_state import OpenPlace, open_place, rows_only, with_arrays
 from rs_embed.pipeline.progress import ExportProgress
+from rs_embed.pipeline.steps import warn_of_values
 from rs_embed.pipeline.stream import Lane, Settings, Stream, StreamResult
 from rs_embed.pipeline.threads import Workers
 
@@ -90,6 +91,7 @@ class Run:
         self.open: dict[int, OpenPlace] = {}
         self.writes: deque[Future[None]] = deque()
         self.written = 0
+        self.odd: dict[str, None] = {}
         self.shared = request_json(
             fingerprint=request_fingerprint({o.lane.label: o.fingerprint for o in lanes}),
             format=request.format, backend=request.backend, device=request.device,
@@ -108,9 +110,11 @@ class Run:
         if isinstance(target, Failure):
             return target
         folder, lock, what = target.unwrap()
-        return open_folder(folder, what).bind(
+        done = open_folder(folder, what).bind(
             lambda _: FolderLock(lock).acquire(f"{what} {_shown(folder)!r}").bind(self._locked)
         )
+        warn_of_values(self.odd)
+        return done
 
     def _target(self) -> Outcome[tuple[Path, Path, str]]:
         """The folder that is written to, the file that locks it, and the keyword that named it."""
@@ -266,6 +270,8 @@ class Run:
         if isinstance(made, Failure):
             self._fail(indices, result.lane, spatial, made.failure())
         else:
+            if result.ready is not None:
+                self.odd |= dict.fromkeys(result.ready.value_problems())
             for i in indices:
                 self.open[i].records[result.lane] = made.unwrap()
         self.progress.ran(label)

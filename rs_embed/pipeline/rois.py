@@ -20,7 +20,7 @@ from rs_embed.embedders.runtime import LoadedModel, load
 from rs_embed.pipeline.assemble import assemble_embedding
 from rs_embed.pipeline.inspect import check_patch
 from rs_embed.pipeline.options import EmbedOptions, check_request
-from rs_embed.pipeline.steps import provenance, south_up
+from rs_embed.pipeline.steps import provenance, south_up, warn_of_values
 from rs_embed.pipeline.stream import Lane, Settings, Stream, StreamResult, plan_lane
 from rs_embed.plugins.notices import warn_once
 from rs_embed.providers.auto import choose_provider
@@ -106,6 +106,7 @@ class _Rois:
         )
         self._done = 0
         self._total: int | None = None
+        self._odd: dict[str, None] = {}
 
     def run(self) -> Outcome[list[Outcome[Embedding]]]:
         for i, spatial in enumerate(self._spatials):
@@ -126,6 +127,7 @@ class _Rois:
                     return self._stopped()
         if self._stop and any(isinstance(one, Failure) for one in self._results.values()):
             return self._stopped()
+        warn_of_values(self._odd)
         return Success([self._results[i] for i in range(len(self._spatials))])
 
     def _places(self) -> Iterator[tuple[int, SpatialSpec, tuple[int, ...]]]:
@@ -153,6 +155,8 @@ class _Rois:
     def _note(self, result: StreamResult, stream: Stream) -> bool:
         """Keep a result, and tell whether it is well; of equal ROIs each has its own."""
         outcome = embedding_of(self._lane, result, stream.loaded.get(0), self._options)
+        if result.ready is not None:
+            self._odd |= dict.fromkeys(result.ready.value_problems())
         first, *others = self._alike[self._spatials[result.place]]
         self._results[first] = outcome
         for i in others:

@@ -6,7 +6,6 @@ place. `docs/pipeline.md` works through an example.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,7 +46,7 @@ from rs_embed.embedders.runtime import LoadedModel, load
 from rs_embed.pipeline.assemble import assemble_embedding, collections_of
 from rs_embed.pipeline.options import EmbedOptions, Progress, check_plan, check_request
 from rs_embed.pipeline.tokens_of import absent_bands, stack_windows, tokens_of
-from rs_embed.plugins.notices import RsEmbedWarning
+from rs_embed.plugins.notices import warn_caller
 from rs_embed.providers.base import Provider, list_scenes
 
 _BATCH = {"cpu": 8, "cuda": 64}
@@ -411,7 +410,7 @@ def check_values(tiled: Sequence[TiledInput], strict: bool = False) -> Outcome[N
 def warn_of_values(texts: Iterable[str]) -> None:
     """Say what `TiledInput.value_problems` found in a run."""
     for text in texts:
-        warnings.warn(text, RsEmbedWarning, stacklevel=3)
+        warn_caller(text)
 
 
 def south_up(tiled: TiledInput) -> bool:

@@ -1,4 +1,4 @@
-"""Warnings that are said once in a process, and where: at the line that called this package."""
+"""Warnings, said at the line that called this package; most of them once in a process."""
 
 from __future__ import annotations
 
@@ -23,8 +23,13 @@ def warn_once(key: Hashable, message: str, category: type[Warning] = RsEmbedWarn
     """
     if key in _SAID:
         return
-    warnings.warn(message, category, stacklevel=_callers_level())
+    warn_caller(message, category)
     _SAID.add(key)
+
+
+def warn_caller(message: str, category: type[Warning] = RsEmbedWarning) -> None:
+    """Warn at the line that called this package, each time."""
+    warnings.warn(message, category, stacklevel=_callers_level())
 
 
 def forget() -> None:
@@ -33,7 +38,7 @@ def forget() -> None:
 
 
 def _callers_level() -> int:
-    """How far above `warn_once` the first frame is that is none of ours; ours where none is."""
+    """How far above `warn_caller` the first frame is that is none of ours; ours where none is."""
     frame: FrameType | None = sys._getframe(1)
     level = 1
     while frame is not None:
