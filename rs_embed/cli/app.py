@@ -68,12 +68,7 @@ BandsOpt = Annotated[
 UnitsOpt = Annotated[
     str | None, typer.Option(help="Units of the values, such as reflectance_x10000.")
 ]
-CrsOpt = Annotated[
-    str | None,
-    typer.Option(
-        help="CRS of a raster that names none; override=EPSG:32719 where it names a wrong one."
-    ),
-]
+CrsOpt = Annotated[str | None, typer.Option(help="CRS of a raster without one; or override=CRS.")]
 TimeOpt = Annotated[
     Literal["each", "composite"],
     typer.Option(
