@@ -129,3 +129,12 @@ def test_the_catalogue_says_where_the_authors_put_each_file() -> None:
         file = facts[variant.name]["file"]
         assert variant.weights.repo == file["hf_hub_id"]
         assert variant.weights.filename == file["hf_hub_filename"]
+
+
+def test_bands_units_and_statistics_are_those_that_the_authors_publish() -> None:
+    facts = json.loads(Path(RAW / "terramind-raw.json").read_text())["facts"]["sensors"]
+    assert set(facts) == set(INPUTS)
+    for name, told in facts.items():
+        item = INPUTS[name]
+        assert (list(item.bands), item.units) == (told["bands"], told["units"])
+        assert [list(one) for one in TERRAMIND[name]] == [told["mean"], told["std"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence, Set
 
@@ -86,6 +87,36 @@ def is_sentinel2(bands: Sequence[str]) -> bool:
     """Whether every name is one of Sentinel-2's optical bands, by any alias."""
     optical = set(ALIASES) - {"vv", "vh", "hh", "hv"}
     return bool(bands) and all(common_name(band) in optical for band in bands)
+
+
+def parse_band_values(text: str) -> Outcome[dict[str, float]]:
+    """Positive numbers by band out of a text such as ``"nir=0.842, red=0.665"``, in its order.
+
+    Fails with SpecError where it is not of that form or names a band twice.
+
+    Examples
+    --------
+    >>> parse_band_values("nir=0.842, red=0.665").unwrap()
+    {'nir': 0.842, 'red': 0.665}
+    """
+    found: dict[str, float] = {}
+    for pair in text.split(","):
+        name, _, number = (part.strip() for part in pair.partition("="))
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not name or not 0 < value < math.inf:
+            return Failure(
+                SpecError(
+                    f"{pair.strip()!r} is not a band and a number above 0, such as 'nir=0.842'; "
+                    "separate several by commas"
+                )
+            )
+        if common_name(name) in map(common_name, found):
+            return Failure(SpecError(f"band {name!r} stands there twice"))
+        found[name] = value
+    return Success(found)
 
 
 def match_bands(

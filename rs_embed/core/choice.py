@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 from returns.result import Failure, Success
 
+from rs_embed.core.bands import parse_band_values
 from rs_embed.core.errors import ModelError
 from rs_embed.core.model import (
     Cadence,
@@ -53,7 +55,7 @@ def _sized(
     options: Mapping[str, Scalar],
     choice: ModelChoice,
 ) -> Outcome[Model]:
-    setting = {o.sets: o for o in spec.options if o.sets and o.sets != "scale_m"}
+    setting = {o.sets: o for o in spec.options if o.sets in ("window_px", "token_px", "frames")}
 
     def size(name: Literal["window_px", "token_px", "frames"], own: int | None, all_: int) -> int:
         """What the caller gave, else the variant's own, else the option's default, else all's."""
@@ -85,9 +87,14 @@ def _sized(
 
 
 def _inputs(spec: ModelSpec, modality: str, options: Mapping[str, Scalar]) -> tuple[InputSpec, ...]:
-    """The inputs of the modality, then each that an option adds, once."""
+    """The inputs of the modality, with bands of the caller's own; then what options add, once."""
+    items = spec.modalities[modality]
+    naming = next((options[o.name] for o in spec.options if o.sets == "bands"), None)
+    if naming is not None:
+        own = tuple(parse_band_values(str(naming)).unwrap())
+        items = (replace(items[0], bands=own, collection_bands=()), *items[1:])
     added = (item for option in spec.options if options[option.name] for item in option.adds)
-    return tuple(dict.fromkeys((*spec.modalities[modality], *added)))
+    return tuple(dict.fromkeys((*items, *added)))
 
 
 def _options(spec: ModelSpec, given: Mapping[str, Scalar]) -> Outcome[Mapping[str, Scalar]]:
@@ -109,6 +116,8 @@ def _option_problem(option: Option, value: Scalar) -> str | None:
     kinds = (int, float) if option.kind is float else (option.kind,)
     if not isinstance(value, kinds) or (isinstance(value, bool) and option.kind is not bool):
         return f"{option.name} takes {option.kind.__name__}, not {value!r}: {option.meaning}"
+    if option.sets == "bands" and isinstance(parsed := parse_band_values(str(value)), Failure):
+        return f"{option.name}: {parsed.failure()}"
     if option.choices and value not in option.choices:
         return f"{option.name} must be one of {', '.join(map(repr, option.choices))}, not {value!r}"
     if isinstance(value, int | float) and not option.minimum <= value <= option.maximum:

@@ -149,7 +149,8 @@ class Option:
         Inclusive bounds of a number.
     sets : str or None
         The field of `Model` that the value replaces: "window_px", "token_px", "frames" or
-        "scale_m".
+        "scale_m"; "bands": a text such as "nir=0.842, red=0.665", whose names are then the bands
+        of the modality's first input.
     builds : bool
         True if it changes the network itself, so that another one has to be built.
     adds : tuple of InputSpec
@@ -165,7 +166,7 @@ class Option:
     choices: tuple[Scalar, ...] = ()
     minimum: float = -math.inf
     maximum: float = math.inf
-    sets: Literal["window_px", "token_px", "frames", "scale_m"] | None = None
+    sets: Literal["window_px", "token_px", "frames", "scale_m", "bands"] | None = None
     builds: bool = False
     adds: tuple[InputSpec, ...] = ()
     widens: tuple[tuple[Scalar, int], ...] = ()
@@ -175,7 +176,8 @@ class Option:
 class Variant:
     """One size of a model; fields left None are the family's.
 
-    ``config`` holds what ``build`` needs: widths, depths, heads.
+    ``config`` holds what ``build`` needs: widths, depths, heads. ``image_vector`` is False where
+    the authors define no vector of an image for this one, though they do for others.
     """
 
     name: str
@@ -185,6 +187,7 @@ class Variant:
     window_px: int | None = None
     token_px: int | None = None
     params_m: float | None = None
+    image_vector: bool = True
 
     def __hash__(self) -> int:
         return hash((self.name, self.dim, self.weights))

@@ -127,10 +127,12 @@ def _check_running(batch_size: Any, progress: Any) -> Outcome[None]:
 
 def _check_vector(model: Model, output: OutputSpec) -> Outcome[OutputSpec]:
     """Failure(ModelError) where the model has no image-level vector and one is asked for."""
-    if output.pooling == "model" and model.spec.image_vector is None:
+    others = model.spec.image_vector is not None
+    if output.pooling == "model" and not (others and model.variant.image_vector):
+        name = f"{model.id}:{model.variant.name}" if others else model.id
         return Failure(
             ModelError(
-                f"{model.id} defines no image-level vector of its own; use pooling='mean' or 'max'"
+                f"{name} defines no image-level vector of its own; use pooling='mean' or 'max'"
             )
         )
     return Success(output)

@@ -4,6 +4,7 @@ FAMILIES = (
     "anysat",
     "clay",
     "croma",
+    "dofa",
     "galileo",
     "gse_annual",
     "mosaiks",
