@@ -46,7 +46,7 @@ class LocalProvider(Provider):
     content : callable
         ``content(raster)``: SHA-256 of what the pixels come from, so that plans on equal content
         are equal whatever it is called. It reads all of a file, or all values of an array, in
-        blocks; asked for once.
+        blocks; a file that stays the same, and a lazy array, are read for it once in a process.
     """
 
     workers = 1
@@ -147,7 +147,8 @@ def local_provider(source: Any) -> LocalProvider:
     source : path, glob, DataArray, Dataset or Raster
         A GeoTIFF or anything else GDAL opens, netCDF, or Zarr. A glob of several files is a
         series: all on one grid, each dated by its own time or by one date in its name
-        (``20220601`` or ``2022-06-01``).
+        (``20220601`` or ``2022-06-01``). Of a file of several datasets, the name that GDAL gives
+        one of them (``netcdf:file.nc:variable``).
 
     Raises
     ------
