@@ -62,7 +62,7 @@ EXITS = {
     "rs_embed.parity": "run(), a function of its own",
     "rs_embed.providers.local": "factories of sources, which raise by contract; sample_scene()",
     "rs_embed.georef": "Embedding.save()",
-    "rs_embed.pipeline.steps": "a batch inside a walk, whose errors `encoded` gathers",
+    "rs_embed.pipeline.encoding": "a batch inside a walk, whose errors `encoded` gathers",
     "rs_embed.pipeline.open_roi": "a block of a lazy array, which xarray asks for",
 }
 

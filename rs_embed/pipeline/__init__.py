@@ -6,6 +6,13 @@
 from rs_embed.embedders.catalog import add_model, find_model
 from rs_embed.embedders.runtime import load, unload_models
 from rs_embed.pipeline.assemble import assemble_embedding
+from rs_embed.pipeline.encoding import (
+    TiledInput,
+    encode_input,
+    encode_inputs,
+    encoded,
+    windows,
+)
 from rs_embed.pipeline.export_plan import (
     Need,
     Share,
@@ -20,11 +27,7 @@ from rs_embed.pipeline.export_plan import (
 from rs_embed.pipeline.export_request import ExportRequest, check_export, file_names, labels
 from rs_embed.pipeline.options import EmbedOptions, Progress
 from rs_embed.pipeline.steps import (
-    TiledInput,
     embed,
-    encode_input,
-    encode_inputs,
-    encoded,
     fetch,
     open_input,
     open_pixels,
@@ -32,7 +35,6 @@ from rs_embed.pipeline.steps import (
     provenance,
     south_up,
     tiled_input,
-    windows,
 )
 from rs_embed.pipeline.tokens_of import stack_windows
 from rs_embed.providers.base import open_provider

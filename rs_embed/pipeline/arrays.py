@@ -20,11 +20,10 @@ from rs_embed.embedders.runtime import LoadedModel, load
 from rs_embed.pipeline.array_plan import ArrayPlan, plan_array, validate_array
 from rs_embed.pipeline.array_report import ArrayReport, TilingSummary, report, tiling_summary
 from rs_embed.pipeline.assemble import assemble_embedding, build_meta
+from rs_embed.pipeline.encoding import TiledInput, encoded
 from rs_embed.pipeline.options import ArrayOptions, Bands, EmbedOptions
 from rs_embed.pipeline.steps import (
-    TiledInput,
     check_values,
-    encoded,
     open_input,
     provenance,
     south_up,

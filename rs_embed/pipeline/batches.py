@@ -16,9 +16,7 @@ from rs_embed.core.result import Outcome
 from rs_embed.core.token_grid import TokenGrid, TokenMosaic
 from rs_embed.core.tokens import Tokens
 from rs_embed.embedders.runtime import LoadedModel
-from rs_embed.pipeline.steps import _BATCH, TiledInput, _Seen
-from rs_embed.pipeline.steps import _alike as alike
-from rs_embed.pipeline.steps import _seen as seen
+from rs_embed.pipeline.encoding import BATCH, SeenWindow, TiledInput, alike, seen_windows
 from rs_embed.pipeline.tokens_of import absent_bands, stack_windows, tokens_of
 from rs_embed.plugins.notices import warn_once
 
@@ -61,7 +59,7 @@ class Batcher:
     loaded: LoadedModel
     size: int
     ran: Callable[[int], None] | None = None
-    _queue: list[tuple[_Roi, int, _Seen]] = field(default_factory=list)
+    _queue: list[tuple[_Roi, int, SeenWindow]] = field(default_factory=list)
 
     @property
     def waiting(self) -> int:
@@ -75,7 +73,7 @@ class Batcher:
         bands = np.zeros(len(plan.model.bands), dtype=bool)
         roi = _Roi(key, plan, mosaic, bands, len(plan.tiling))
         try:
-            for i, one in enumerate(seen(ready)):
+            for i, one in enumerate(seen_windows(ready)):
                 roi.mosaic.note(one.valid.missing, one.present)
                 roi.bands_seen |= one.bands
                 if one.valid.tokens is not None and not one.valid.tokens.any():
@@ -100,7 +98,7 @@ class Batcher:
             part, queue = queue[: self.size], queue[self.size :]
             yield from self._run(part)
 
-    def _run(self, part: list[tuple[_Roi, int, _Seen]]) -> Iterator[Finished]:
+    def _run(self, part: list[tuple[_Roi, int, SeenWindow]]) -> Iterator[Finished]:
         outcome = self._encoded(stack_windows([one.window for _, _, one in part]))
         if outcome is None:  # out of memory
             self.size = max(1, len(part) // 2)
@@ -129,7 +127,7 @@ class Batcher:
             self.ran(windows)
 
     def _apart(
-        self, part: list[tuple[_Roi, int, _Seen]], error: RsEmbedError
+        self, part: list[tuple[_Roi, int, SeenWindow]], error: RsEmbedError
     ) -> Iterator[Finished]:
         """What a family refuses in a batch is refused of the windows that it refuses alone."""
         if len(part) > 1:
@@ -167,4 +165,4 @@ def _out_of_memory(error: BaseException) -> bool:
 
 def batch_size_of(loaded: LoadedModel, given: int | None) -> int:
     """Windows a batch: what was asked for, else what suits the device."""
-    return given or _BATCH.get(loaded.device.split(":")[0], 8)
+    return given or BATCH.get(loaded.device.split(":")[0], 8)

@@ -24,9 +24,10 @@ from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpe
 from rs_embed.core.token_grid import TokenGrid
 from rs_embed.embedders.runtime import LoadedModel
 from rs_embed.pipeline.batches import Batcher, batch_size_of
+from rs_embed.pipeline.encoding import TiledInput
 from rs_embed.pipeline.export_plan import Need, Share, share_fetches, taken
 from rs_embed.pipeline.options import check_plan
-from rs_embed.pipeline.steps import TiledInput, tiled_input
+from rs_embed.pipeline.steps import tiled_input
 from rs_embed.pipeline.threads import Workers
 from rs_embed.providers.base import Provider, list_scenes
 
