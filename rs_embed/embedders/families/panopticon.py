@@ -242,7 +242,8 @@ def channel_codes(tables: Any, chn_ids: Tensor, width: int) -> Tensor:
 
     from rs_embed.embedders.blocks import sincos
 
-    optical = sincos(width, chn_ids.clamp(min=0).double()).float()
+    # The authors compute the code in single precision, whatever the network's.
+    optical = sincos(width, chn_ids.clamp(min=0).float())
     orbits = tables["embed_orbit"]
     orbits = torch.cat([orbits.mean(dim=0, keepdim=True), orbits])
     # -1 to -4 are VV, VH, HH, HV of the mean orbit, -5 to -8 ascending, -9 to -12 descending.
