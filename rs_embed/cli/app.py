@@ -12,6 +12,22 @@ import typer
 
 from rs_embed.cli import console, interrupts
 from rs_embed.cli.usage import WrongUsageError
+from rs_embed.cli.weights import weights_app
+from rs_embed.cli.words import (
+    BandsOpt,
+    CrsOpt,
+    EndOpt,
+    ModalityOpt,
+    ModelArg,
+    ModelOpt,
+    OptionOpt,
+    OverlapOpt,
+    PrepOpt,
+    StartOpt,
+    TimeOpt,
+    UnitsOpt,
+    model_names,
+)
 from rs_embed.core.errors import RsEmbedError
 
 app = typer.Typer(
@@ -23,71 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-weights_app = typer.Typer(
-    help="Published weights: where they are, fetching them, checking them.", no_args_is_help=True
-)
 app.add_typer(weights_app, name="weights")
-
-
-def _model_names(incomplete: str) -> list[str]:
-    """Ids that continue what was typed; after a colon, that model's variants."""
-    from rs_embed.embedders.catalog import MODEL_SPECS
-
-    typed = incomplete.lower()
-    names = [
-        name
-        for spec in MODEL_SPECS.values()
-        for name in ([f"{spec.id}:{v.name}" for v in spec.variants] if ":" in typed else [spec.id])
-    ]
-    return [name for name in names if name.startswith(typed)]
-
-
-ModelArg = Annotated[
-    str,
-    typer.Argument(
-        help="A model id, alias, or id:variant.", metavar="MODEL", autocompletion=_model_names
-    ),
-]
-ModelOpt = Annotated[
-    str,
-    typer.Option(
-        "--model", "-m", help="A model id, alias, or id:variant.", autocompletion=_model_names
-    ),
-]
-ModalityOpt = Annotated[
-    str | None, typer.Option(help="What the model is given; `rs-embed info MODEL` lists them.")
-]
-BandsOpt = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--bands",
-        metavar="WANTED=HAVE",
-        help="Stand-in for a band, as B8A=B8; repeatable. Or names of unnamed bands, as B4,B3,B2.",
-    ),
-]
-UnitsOpt = Annotated[
-    str | None, typer.Option(help="Units of the values, such as reflectance_x10000.")
-]
-CrsOpt = Annotated[str | None, typer.Option(help="CRS of a raster without one; or override=CRS.")]
-TimeOpt = Annotated[
-    Literal["each", "composite"],
-    typer.Option(
-        help="each: one embedding a date of the raster; composite: their median.",
-    ),
-]
-StartOpt = Annotated[str | None, typer.Option(help="First date, YYYY-MM-DD.")]
-EndOpt = Annotated[str | None, typer.Option(help="The date after the last, YYYY-MM-DD.")]
-PrepOpt = Annotated[
-    Literal["native", "resize"],
-    typer.Option(
-        help="native: windows at the model's own pixel size; resize: one window.",
-    ),
-]
-OverlapOpt = Annotated[int, typer.Option(help="0, or k for windows at 1/k of their stride.")]
-OptionOpt = Annotated[
-    list[str] | None,
-    typer.Option("--option", metavar="NAME=VALUE", help="Option of the model; repeatable."),
-]
 
 
 def run() -> None:
@@ -286,7 +238,7 @@ def export(
             "--model",
             "-m",
             help="A model id, alias, or id:variant; repeatable.",
-            autocompletion=_model_names,
+            autocompletion=model_names,
         ),
     ],
     out: Annotated[
@@ -401,45 +353,3 @@ def demo(
     with console.progress("mosaiks over Patagonia") as report:
         for path, what in run_demo(out, pictures=pictures, progress=report):
             console.say(f"{path}  {what}")
-
-
-@weights_app.command("list")
-def weights_list() -> None:
-    """List the weights of every model: size, pins, licence, and whether they are here.
-
-    For example: `rs-embed weights list`
-    """
-    from rs_embed.cli.pages import WEIGHTS_HEAD, weights_rows
-
-    console.table(WEIGHTS_HEAD, weights_rows())
-
-
-@weights_app.command("fetch")
-def weights_fetch(
-    model: ModelArg,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask over 2 GB.")] = False,
-) -> None:
-    """Download the weights of a model into the hub's cache and check them.
-
-    For example: `rs-embed weights fetch prithvi_eo_v2_s2_6b:tiny_tl`
-    """
-    from rs_embed.cli.work import fetch_weights
-
-    console.say(fetch_weights(model, yes))
-
-
-@weights_app.command("verify")
-def weights_verify(
-    model: ModelArg,
-    file: Annotated[
-        Path | None, typer.Option(help="A local file instead of the one in the cache.")
-    ] = None,
-) -> None:
-    """Check weights that are here: size, SHA-256, and that every key fits the model.
-
-    For example: `rs-embed weights verify galileo:nano`
-    """
-    from rs_embed.cli.work import verify_weights
-
-    for line in verify_weights(model, file):
-        console.say(line)

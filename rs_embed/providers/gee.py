@@ -2,7 +2,8 @@
 
 One request brings a whole plan where Earth Engine's limits allow, the frames of a series side by
 side as bands; else windows of the same lattice are fetched and put together. `gee_graph` says what
-is computed there, `gee_pixels` how a plan is cut up, `gee_session` how it is asked for.
+is computed there, `gee_pixels` how a plan is cut up, `gee_session` how it is asked for and
+`gee_errors` what a refusal means.
 """
 
 from __future__ import annotations

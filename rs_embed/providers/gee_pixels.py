@@ -20,13 +20,9 @@ from rs_embed.core.resample import area_average, gather, nearest_indices, whole_
 from rs_embed.core.result import Outcome, caused, collect
 from rs_embed.providers import gee_graph
 from rs_embed.providers.collections import Band, finest_m, in_stated_units
+from rs_embed.providers.gee_errors import TooMuchError
 from rs_embed.providers.gee_graph import SENTINEL, Query
-from rs_embed.providers.gee_session import (
-    MAX_IN_FLIGHT,
-    Settings,
-    TooMuchError,
-    compute_pixels,
-)
+from rs_embed.providers.gee_session import MAX_IN_FLIGHT, Settings, compute_pixels
 from rs_embed.providers.requests import Part, halves, split
 from rs_embed.providers.waiting import threads
 
