@@ -432,7 +432,9 @@ def test_no_variant_is_broken_across_lines():
     words = re.sub(r"\x1b\[[0-9;]*m", "", child.before).split()
     from rs_embed.embedders.catalog import MODEL_SPECS
 
-    for spec in MODEL_SPECS.values():
+    own = [spec for spec in MODEL_SPECS.values() if (spec.module or "").startswith("rs_embed.")]
+    assert len(own) > 15  # other tests register toys in this process
+    for spec in own:
         assert spec.id in words
         for variant in spec.variants:
             assert {f"{variant.name}{end}" for end in ("", ",", "*", "*,")} & set(words)

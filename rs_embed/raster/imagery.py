@@ -60,8 +60,10 @@ def numbered_names(layout: DimRoles, names: Sequence[str], given: bool) -> dict[
 
     SR_B4 is always such a name; B4 where the array says that it is Landsat's, or the harmonised
     product of Landsat 8 and 9. ``given`` tells that the caller wrote the names: there B4 is
-    Sentinel-2's, as everywhere else in this package.
+    Sentinel-2's, as everywhere else in this package, and so it is in what `open_roi` gives, where
+    the collection's own names stand in the coordinate "source_band".
     """
+    given = given or "source_band" in layout.arrays[0].coords
     whose = imagery(layout)
     texts = list(_texts(layout))
     harmonised = whose == "HLS" and any("l30" in text for text in texts)

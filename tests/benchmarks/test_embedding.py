@@ -114,14 +114,14 @@ def _contest(path, variant: str, batch: int) -> Contest:
     side, config = model.window_px // model.token_px, model.variant.config
     table = prithvi.position_table(model.dim, 1, side, side, side)
     positions = torch.from_numpy(table).clone()
-    network = timms_own(state, config["heads"], config["depth"], positions)
+    network = timms_own(state, config["num_heads"], config["depth"], positions)
 
     def cells(tokens: torch.Tensor) -> torch.Tensor:
         return tokens[:, 1:].reshape(batch, side, side, -1)
 
     @torch.inference_mode()
     def plain() -> torch.Tensor:
-        return cells(published(state, config["heads"], image, positions))
+        return cells(published(state, config["num_heads"], image, positions))
 
     @torch.inference_mode()
     def timm() -> torch.Tensor:
