@@ -22,8 +22,8 @@ from rs_embed.core.result import Outcome, collect
 from rs_embed.core.specs import SpatialSpec
 from rs_embed.core.token_grid import TokenGrid
 from rs_embed.embedders.runtime import LoadedModel
-from rs_embed.pipeline.batches import Batcher, batch_size_of
-from rs_embed.pipeline.encoding import TiledInput
+from rs_embed.pipeline.batches import Batcher
+from rs_embed.pipeline.encoding import TiledInput, batch_size_of
 from rs_embed.pipeline.export_plan import Need, Share, share_fetches, taken
 from rs_embed.pipeline.fetching import Fetches, bytes_of
 from rs_embed.pipeline.lanes import Lane, Settings, plan_lane
