@@ -860,7 +860,7 @@ def test_pixels_are_let_go_of_once_they_are_written(source, tmp_path, monkeypatc
     """What is held at once depends on the workers and the chunk, not on the number of places."""
     import weakref
 
-    monkeypatch.setattr("rs_embed.pipeline.stream.KEPT_BYTES", 0)
+    monkeypatch.setattr("rs_embed.pipeline.fetching.KEPT_BYTES", 0)
     fetch, alive, peak = CountingProvider.fetch, set(), []
 
     def watched(self, plan):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,14 @@ from rs_embed.core.result import Outcome
 from rs_embed.core.token_grid import TokenGrid, TokenMosaic
 from rs_embed.core.tokens import Tokens
 from rs_embed.embedders.runtime import LoadedModel
-from rs_embed.pipeline.encoding import BATCH, SeenWindow, TiledInput, alike, seen_windows
+from rs_embed.pipeline.encoding import (
+    SeenWindow,
+    TiledInput,
+    alike,
+    collected,
+    lay_out,
+    seen_windows,
+)
 from rs_embed.pipeline.tokens_of import absent_bands, stack_windows, tokens_of
 from rs_embed.plugins.notices import warn_once
 
@@ -40,7 +47,7 @@ class _Roi:
         failed = self.failed or absent_bands(self.plan, self.bands_seen)
         if failed is not None:
             return Failure(failed)
-        return Success(replace(self.mosaic.result(), bands_seen=tuple(self.bands_seen.tolist())))
+        return Success(collected(self.mosaic, self.bands_seen))
 
 
 @dataclass
@@ -116,10 +123,7 @@ class Batcher:
         tokens = outcome.unwrap()
         self._count(len(part))
         for k, (roi, i, one) in enumerate(part):
-            cells = tokens.grid[k]
-            if one.valid.tokens is not None:
-                cells = np.where(one.valid.tokens[0, ..., None], cells, np.float32(np.nan))
-            roi.mosaic.add(i, cells, None if tokens.image is None else tokens.image[k])
+            lay_out(roi.mosaic, i, one, tokens, k)
             yield from _less(roi)
 
     def _count(self, windows: int) -> None:
@@ -161,8 +165,3 @@ def _out_of_memory(error: BaseException) -> bool:
     """Whether an error of numpy or torch says that memory ran out."""
     named = type(error).__name__ == "OutOfMemoryError"
     return isinstance(error, MemoryError) or named or "can't allocate memory" in str(error)
-
-
-def batch_size_of(loaded: LoadedModel, given: int | None) -> int:
-    """Windows a batch: what was asked for, else what suits the device."""
-    return given or BATCH.get(loaded.device.split(":")[0], 8)

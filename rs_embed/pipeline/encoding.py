@@ -28,6 +28,7 @@ from rs_embed.core.prepare import (
 from rs_embed.core.resample import resize, resize_bands
 from rs_embed.core.result import Outcome, unwrap_or_raise
 from rs_embed.core.token_grid import TokenGrid, TokenMosaic
+from rs_embed.core.tokens import Tokens
 from rs_embed.core.values import ValueLook
 from rs_embed.core.windows import window_centres
 from rs_embed.embedders.runtime import LoadedModel
@@ -199,7 +200,7 @@ class _Batches:
     ) -> None:
         self._loaded = loaded
         self._inputs = inputs
-        self._size = batch_size or BATCH.get(loaded.device.split(":")[0], 8)
+        self._size = batch_size_of(loaded, batch_size)
         self._progress = progress
         self._mosaics = [TokenMosaic(one.plan.tiling, one.plan.model.dim) for one in inputs]
         self._counts = [0 for _ in inputs]
@@ -228,7 +229,7 @@ class _Batches:
         """Run what is waiting; the cells of every input."""
         self._flush()
         return [
-            replace(mosaic.result(), bands_seen=tuple(seen.tolist()))
+            collected(mosaic, seen)
             for mosaic, seen in zip(self._mosaics, self.bands_seen, strict=True)
         ]
 
@@ -240,11 +241,7 @@ class _Batches:
         batch = stack_windows([seen.window for _, _, seen in self._queue])
         tokens = unwrap_or_raise(tokens_of(self._loaded, model, batch))
         for k, (index, i, seen) in enumerate(self._queue):
-            cells = tokens.grid[k]
-            if seen.valid.tokens is not None:
-                cells = np.where(seen.valid.tokens[0, ..., None], cells, np.float32(np.nan))
-            image = None if tokens.image is None else tokens.image[k]
-            self._mosaics[index].add(i, cells, image)
+            lay_out(self._mosaics[index], i, seen, tokens, k)
         done = [index for index, _, _ in self._queue]
         self._queue.clear()
         self._count(done)
@@ -254,6 +251,24 @@ class _Batches:
             self._counts[index] += 1
         if self._progress is not None and indices:
             self._progress(sum(self._counts), self._total)
+
+
+def batch_size_of(loaded: LoadedModel, given: int | None) -> int:
+    """Windows a batch: what was asked for, else what suits the device."""
+    return given or BATCH.get(loaded.device.split(":")[0], 8)
+
+
+def lay_out(mosaic: TokenMosaic, i: int, seen: SeenWindow, tokens: Tokens, k: int) -> None:
+    """Lay the tokens ``k`` of a batch out as those of window ``i``, where its pixels are valid."""
+    cells = tokens.grid[k]
+    if seen.valid.tokens is not None:
+        cells = np.where(seen.valid.tokens[0, ..., None], cells, np.float32(np.nan))
+    mosaic.add(i, cells, None if tokens.image is None else tokens.image[k])
+
+
+def collected(mosaic: TokenMosaic, bands_seen: np.ndarray) -> TokenGrid:
+    """The cells of a ROI, with which of its bands were there."""
+    return replace(mosaic.result(), bands_seen=tuple(bands_seen.tolist()))
 
 
 def alike(one: Windows, other: Windows) -> bool:

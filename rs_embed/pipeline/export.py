@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path, PurePath
 from typing import Any
@@ -18,32 +15,23 @@ from rs_embed.core.errors import RsEmbedError
 from rs_embed.core.result import Outcome, caused
 from rs_embed.core.specs import SpatialSpec
 from rs_embed.embedders.runtime import LoadedModel, load
-from rs_embed.export.folder import LOCK, FolderLock, open_folder, remove_scratch, unwritable
-from rs_embed.export.manifest import place_json as head_json
-from rs_embed.export.manifest import request_json
-from rs_embed.export.places import format_named
-from rs_embed.export.record import PlaceRecord
+from rs_embed.export.folder import LOCK, FolderLock, open_folder, remove_scratch
 from rs_embed.export.sinks import FileSink, FolderSink
 from rs_embed.pipeline.export_lanes import (
     BadInput,
     ExportLane,
     export_lanes,
     failed_record,
-    model_json,
     record_of,
-    temporal_json,
 )
-from rs_embed.pipeline.export_plan import (
-    centre,
-    item_fingerprint,
-    place_json,
-    request_fingerprint,
-)
+from rs_embed.pipeline.export_plan import item_fingerprint
 from rs_embed.pipeline.export_request import ExportRequest, check_export, file_names, with_suffix
-from rs_embed.pipeline.export_state import OpenPlace, open_place, rows_only, with_arrays
+from rs_embed.pipeline.export_state import OpenPlace, open_place
+from rs_embed.pipeline.export_writing import Writing, sink_of
+from rs_embed.pipeline.lanes import Lane, Settings
 from rs_embed.pipeline.progress import ExportProgress
 from rs_embed.pipeline.steps import warn_of_values
-from rs_embed.pipeline.stream import Lane, Settings, Stream, StreamResult
+from rs_embed.pipeline.stream import Stream, StreamResult
 from rs_embed.pipeline.threads import Workers
 
 log = logging.getLogger("rs_embed.export")
@@ -86,18 +74,8 @@ class Run:
         self.request, self.lanes, self.names = request, lanes, names
         self.bad = BadInput()
         self.loaded: dict[int, Outcome[LoadedModel]] = {}
-        self.manifests: dict[int, dict[str, Any]] = {}
-        self.heads: dict[int, tuple[dict[str, Any], list[Mapping[str, Any]]]] = {}
         self.open: dict[int, OpenPlace] = {}
-        self.writes: deque[Future[None]] = deque()
-        self.written = 0
         self.odd: dict[str, None] = {}
-        self.shared = request_json(
-            fingerprint=request_fingerprint({o.lane.label: o.fingerprint for o in lanes}),
-            format=request.format, backend=request.backend, device=request.device,
-            temporal=temporal_json(request.temporal), output=_output_json(request),
-            dtype=request.dtype, models=[model_json(one) for one in lanes],
-        )  # fmt: skip
 
     def with_bad(self, bad: BadInput) -> Run:
         """The run, told whose errors are those of bad input."""
@@ -129,49 +107,33 @@ class Run:
     def _locked(self, lock: FolderLock) -> Outcome[Any]:
         request = self.request
         with lock, ExitStack() as stack:
-            sink = self._sink()
+            sink = sink_of(request, self.lanes)
             if isinstance(sink, FileSink):
                 sink.start(resume=request.resume)
                 stack.callback(sink.close)
             elif not request.one_place:
                 remove_scratch(Path(str(request.out_dir)))
+            labels = [one.lane.label for one in self.lanes]
             self.progress = stack.enter_context(
-                ExportProgress(
-                    len(self.names), [o.lane.label for o in self.lanes], request.show_progress
-                )
+                ExportProgress(len(self.names), labels, request.show_progress)
             )
-            writers = Workers(request.writer_workers, "write") if self._threads() else None
-            if writers is not None:
-                stack.callback(writers.stop)
+            threads = Workers(request.writer_workers, "write") if self._threads() else None
+            if threads is not None:
+                stack.callback(threads.stop)
+            writing = Writing(request, self.names, labels, sink, threads, self.progress)
             try:
-                ended = self._run(sink, writers)
+                ended = self._run(writing)
             except KeyboardInterrupt:
-                self._save(sink)
+                writing.save()
                 log.warning(
                     "interrupted after %d places; run the same call with resume=True to go on",
-                    self.written,
+                    writing.written,
                 )
                 raise
-            return ended.bind(lambda _: self._finished(sink))
+            return ended.bind(lambda _: writing.finished())
 
     def _threads(self) -> bool:
         return self.request.async_write and self.request.out_dir is not None
-
-    def _sink(self) -> FolderSink | FileSink:
-        request, form = self.request, format_named(self.request.format)
-        if request.out_dir is not None:
-            return FolderSink(
-                Path(request.out_dir), form, self.shared, sidecar=request.save_manifest
-            )
-        path = Path(str(request.out_path))
-        if request.one_place:
-            return FolderSink(path.parent, form, self.shared, sidecar=request.save_manifest)
-        name = with_suffix(path.name, request.format).unwrap()
-        pooled = request.output.mode == "pooled" and request.save_embeddings
-        dims = {o.lane.label: o.lane.model.dim for o in self.lanes} if pooled else {}
-        return FileSink(
-            path.parent / name, form, self.shared, sidecar=request.save_manifest, dims=dims
-        )
 
     # Before the first fetch of a model
 
@@ -190,7 +152,7 @@ class Run:
 
     # The loop
 
-    def _run(self, sink: FolderSink | FileSink, writers: Workers | None) -> Outcome[None]:
+    def _run(self, writing: Writing) -> Outcome[None]:
         request = self.request
         settings = Settings(
             request.output, request.input_prep, request.overlap, request.batch_size,
@@ -201,30 +163,28 @@ class Run:
         since = 0
         with Stream(lanes, self._loaded_of, settings) as stream:
             try:
-                for result in stream.results(self._places(sink, writers)):
+                for result in stream.results(self._places(writing)):
                     done = self._take(result)
                     if done is None:
                         continue
-                    self._write_all(done, sink, writers)
+                    self._write_all(done, writing)
                     since += 1
                     if since >= request.chunk_size:
                         since = 0
-                        self._sync(sink, writers)
-                self._drain(0)
+                        writing.sync()
+                writing.drain(0)
             except StopExportError as stopped:
-                self._save(sink)
+                writing.save()
                 return Failure(stopped.error)
             except OSError as error:
-                self._save(sink)
-                return Failure(self._unwritable(error))
+                writing.save()
+                return Failure(writing.unwritable(error))
         return Success(None)
 
     def _loaded_of(self, lane: Lane) -> Outcome[LoadedModel]:
         return self._ready(next(i for i, one in enumerate(self.lanes) if one.lane is lane))
 
-    def _places(
-        self, sink: FolderSink | FileSink, writers: Workers | None
-    ) -> Iterator[tuple[int, SpatialSpec, Sequence[int]]]:
+    def _places(self, writing: Writing) -> Iterator[tuple[int, SpatialSpec, Sequence[int]]]:
         """The places that something is missing of; equal ones are one place of the loop."""
         alike: dict[SpatialSpec, list[int]] = {}
         for i, spatial in enumerate(self.request.spatials):
@@ -233,7 +193,7 @@ class Run:
         for spatial, indices in alike.items():
             wanted: set[int] = set()
             for i in indices:
-                self.open[i] = opened = self._begin(i, spatial, sink)
+                self.open[i] = opened = self._begin(i, spatial, writing.sink)
                 wanted |= set(opened.wanted)
             runnable = []
             for lane in sorted(wanted):
@@ -245,7 +205,7 @@ class Run:
             if runnable:
                 yield indices[0], spatial, runnable
             else:
-                self._write_all(indices, sink, writers)
+                self._write_all(indices, writing)
 
     def _begin(self, i: int, spatial: SpatialSpec, sink: FolderSink | FileSink) -> OpenPlace:
         if not self.request.resume:
@@ -256,6 +216,10 @@ class Run:
 
     def _fingerprints(self, spatial: SpatialSpec) -> dict[str, str]:
         return {o.lane.label: item_fingerprint(o.fingerprint, spatial) for o in self.lanes}
+
+    def _write_all(self, indices: Sequence[int], writing: Writing) -> None:
+        for i in indices:
+            writing.put(i, self.open.pop(i))
 
     def _take(self, result: StreamResult) -> list[int] | None:
         """Note a result; the indices of its place once all its models are there."""
@@ -295,114 +259,6 @@ class Run:
         print_ = item_fingerprint(self.lanes[lane].fingerprint, spatial)
         for i in indices:
             self.open[i].records[lane] = failed_record(label, print_, error)
-
-    # Writing
-
-    def _write_all(
-        self, indices: Sequence[int], sink: FolderSink | FileSink, writers: Workers | None
-    ) -> None:
-        for i in indices:
-            opened = self.open.pop(i)
-            task = self._writing(i, opened, sink)
-            if writers is None:
-                task()
-            else:
-                self._drain(2 * self.request.writer_workers - 1)
-                self.writes.append(writers.submit(task))
-
-    def _writing(
-        self, i: int, opened: OpenPlace, sink: FolderSink | FileSink
-    ) -> Callable[[], None]:
-        spatial = self.request.spatials[i]
-        lon, lat = centre(spatial)
-        place = head_json(
-            index=i, name=self.names[i], spatial=place_json(spatial), lon=lon, lat=lat
-        )
-        models = tuple(
-            opened.kept.get(one.lane.label) or opened.records[n] for n, one in enumerate(self.lanes)
-        )
-        new = [n for n in opened.wanted if opened.records[n].row["status"] == "ok"]
-
-        def write() -> None:
-            rows = [one.row for one in models]
-            self.heads[i] = place, rows
-            untouched = not opened.wanted and not any(
-                one.old != one.label for one in opened.kept.values()
-            )
-            if isinstance(sink, FileSink):
-                if new:
-                    self._retried(
-                        lambda: sink.write(with_arrays(PlaceRecord(self.names[i], place, models)))
-                    )
-            elif untouched:
-                self.manifests[i] = sink.manifest_of(rows_only(opened, place), rows, place)
-            else:
-                record = with_arrays(PlaceRecord(self.names[i], place, (*models, *opened.extra)))
-                self.manifests[i] = self._retried(lambda: sink.write(record))
-            self.written += 1
-            self.progress.wrote()
-            log.info("%s written", self.names[i], extra={"place": self.names[i]})
-
-        return write
-
-    def _retried(self, write: Callable[[], Any]) -> Any:
-        """A write, tried again ``max_retries`` times where the disk refuses it."""
-        for left in range(self.request.max_retries, -1, -1):
-            try:
-                return write()
-            except OSError:
-                if not left:
-                    raise
-                time.sleep(self.request.retry_backoff_s)
-        return None
-
-    def _sync(self, sink: FolderSink | FileSink, writers: Workers | None) -> None:
-        """Have the chunk on the disk: behind its files, where threads write them."""
-        if writers is None:
-            sink.sync()
-        else:
-            self._drain(2 * self.request.writer_workers - 1)
-            self.writes.append(writers.submit(sink.sync))
-
-    def _drain(self, keep: int) -> None:
-        """Wait until at most so many writes are in flight; raises what one of them raised."""
-        while len(self.writes) > keep:
-            self.writes.popleft().result()
-
-    def _save(self, sink: FolderSink | FileSink) -> None:
-        """Have finished work on the disk before the call ends early."""
-        while self.writes:
-            if isinstance(self.writes[0].exception(timeout=60), BaseException):
-                log.warning("a place could not be written: %s", self.writes[0].exception())
-            self.writes.popleft()
-        try:
-            sink.sync()
-        except OSError as error:
-            log.warning("the last places could not be saved: %s", error)
-
-    def _unwritable(self, error: OSError) -> RsEmbedError:
-        what = "out_dir" if self.request.out_dir is not None else "out_path"
-        return unwritable(what, Path(str(self.request.out_dir or self.request.out_path)), error)
-
-    def _finished(self, sink: FolderSink | FileSink) -> Outcome[Any]:
-        try:
-            if isinstance(sink, FileSink):
-                return Success(sink.finish([self.heads[i] for i in range(len(self.names))]))
-            sink.finish([])
-        except OSError as error:
-            return Failure(self._unwritable(error))
-        made = [self.manifests[i] for i in range(len(self.names))]
-        return Success(made[0] if self.request.one_place else made)
-
-
-def _output_json(request: ExportRequest) -> dict[str, Any]:
-    output = request.output
-    return {
-        "mode": output.mode,
-        "pooling": output.pooling if output.mode == "pooled" else None,
-        "scale_m": output.scale_m if output.mode == "grid" else None,
-        "grid_orientation": output.grid_orientation if output.mode == "grid" else None,
-    }
 
 
 def _shown(folder: Path) -> str:

@@ -14,7 +14,7 @@ from rs_embed.core.specs import SpatialSpec
 from rs_embed.pipeline.export_lanes import BadInput, ExportLane, export_lanes
 from rs_embed.pipeline.export_plan import Need, share_fetches
 from rs_embed.pipeline.export_request import ExportRequest, check_export
-from rs_embed.pipeline.stream import Settings, plan_lane
+from rs_embed.pipeline.lanes import Settings, plan_lane
 
 _BYTES = {"float32": 4, "float16": 2, "int8": 1}
 

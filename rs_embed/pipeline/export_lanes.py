@@ -31,10 +31,11 @@ from rs_embed.pipeline.assemble import assemble_embedding
 from rs_embed.pipeline.export_plan import model_fingerprint
 from rs_embed.pipeline.export_request import ExportRequest, labels, sensor_of
 from rs_embed.pipeline.inspect import check_patch
+from rs_embed.pipeline.lanes import Lane
 from rs_embed.pipeline.options import EmbedOptions, check_request
 from rs_embed.pipeline.rois import scale_note
 from rs_embed.pipeline.steps import provenance, south_up
-from rs_embed.pipeline.stream import Lane, StreamResult
+from rs_embed.pipeline.stream import StreamResult
 from rs_embed.providers.auto import choose_provider
 from rs_embed.providers.base import Provider
 

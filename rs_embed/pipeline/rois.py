@@ -19,9 +19,10 @@ from rs_embed.embedders.catalog import find_model
 from rs_embed.embedders.runtime import LoadedModel, load
 from rs_embed.pipeline.assemble import assemble_embedding
 from rs_embed.pipeline.inspect import check_patch
+from rs_embed.pipeline.lanes import Lane, Settings, plan_lane
 from rs_embed.pipeline.options import EmbedOptions, check_request
 from rs_embed.pipeline.steps import provenance, south_up, warn_of_values
-from rs_embed.pipeline.stream import Lane, Settings, Stream, StreamResult, plan_lane
+from rs_embed.pipeline.stream import Stream, StreamResult
 from rs_embed.plugins.notices import warn_once
 from rs_embed.providers.auto import choose_provider
 from rs_embed.providers.base import Provider

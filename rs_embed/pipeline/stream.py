@@ -7,7 +7,7 @@ and takes the places in their order, and whoever consumes the results writes the
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -15,67 +15,27 @@ from typing import Any
 
 from returns.result import Failure, Success
 
-from rs_embed.core.fetch import FetchPlan, SourceInfo
-from rs_embed.core.model import Model
-from rs_embed.core.patch import Patch, PatchReader, stack_readers
-from rs_embed.core.plan import RoiPlan, plan_roi
+from rs_embed.core.fetch import FetchPlan
+from rs_embed.core.patch import PatchReader, stack_readers
+from rs_embed.core.plan import RoiPlan
 from rs_embed.core.result import Outcome, collect
-from rs_embed.core.specs import OutputSpec, SensorSpec, SpatialSpec, TemporalSpec
+from rs_embed.core.specs import SpatialSpec
 from rs_embed.core.token_grid import TokenGrid
 from rs_embed.embedders.runtime import LoadedModel
-from rs_embed.pipeline.batches import Batcher, batch_size_of
-from rs_embed.pipeline.encoding import TiledInput
+from rs_embed.pipeline.batches import Batcher
+from rs_embed.pipeline.encoding import TiledInput, batch_size_of
 from rs_embed.pipeline.export_plan import Need, Share, share_fetches, taken
-from rs_embed.pipeline.options import check_plan
+from rs_embed.pipeline.fetching import Fetches, bytes_of
+from rs_embed.pipeline.lanes import Lane, Settings, plan_lane
 from rs_embed.pipeline.steps import tiled_input
-from rs_embed.pipeline.threads import Workers
-from rs_embed.providers.base import Provider, list_scenes
 
-# Bytes of pixels fetched ahead, and of those kept for places that see the same ones.
+# Bytes of pixels fetched ahead.
 AHEAD_BYTES = 256_000_000
-KEPT_BYTES = 16_000_000
 _PLANNED_AHEAD = 64
 
 
 Asked = tuple[int, SpatialSpec, Sequence[int]]
 """Index of a place, the place, and the lanes that are wanted of it."""
-
-
-@dataclass(frozen=True)
-class Lane:
-    """One model of a run, with what is the same at every place.
-
-    ``check`` is asked of each patch before the model sees it, with the plan that it serves.
-    """
-
-    label: str
-    model: Model
-    provider: Provider
-    sources: tuple[SourceInfo, ...]
-    sensor: SensorSpec | None = None
-    temporal: TemporalSpec | None = None
-    check: Callable[[Patch, FetchPlan], Outcome[Patch]] | None = None
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a run goes.
-
-    ``workers`` bounds the fetches of each source besides its own bound; ``flush_every`` is after
-    how many places every batch is run, full or not (None: at the end). ``ran`` is told how many
-    windows are done.
-    """
-
-    output: OutputSpec
-    input_prep: Any = "native"
-    overlap: int = 0
-    batch_size: int | None = None
-    workers: int | None = None
-    flush_every: int | None = None
-    max_retries: int = 0
-    retry_backoff_s: float = 0.0
-    models: bool = True
-    ran: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,11 +88,8 @@ class Stream:
         settings: Settings,
     ) -> None:
         self._lanes, self._load, self._settings = lanes, load, settings
-        self._pools: dict[int, Workers] = {}
+        self._fetches = Fetches(lanes, settings)
         self._batchers: dict[int, Outcome[Batcher]] = {}
-        self._kept: OrderedDict[tuple[int, str], tuple[Future[Outcome[PatchReader]], int]]
-        self._kept = OrderedDict()
-        self._held = 0
         self._open: dict[tuple[int, int], StreamResult] = {}
         self.loaded: dict[int, LoadedModel] = {}
 
@@ -144,9 +101,7 @@ class Stream:
 
     def close(self) -> None:
         """Drop what has not begun; fetches in flight are left to end on their own."""
-        for pool in self._pools.values():
-            pool.stop()
-        self._kept.clear()
+        self._fetches.close()
 
     def results(
         self, places: Iterable[tuple[int, SpatialSpec, Sequence[int]]]
@@ -186,15 +141,14 @@ class Stream:
                 return
             place = planned.popleft()
             place.started = time.time()
-            place.futures = [self._fetched(need) for need in place.fetches]
+            place.futures = [self._fetches.fetch(need) for need in place.fetches]
             flying.append(place)
 
     def _room(self, flying: deque[_Place], coming: _Place) -> bool:
         """Whether one more place may be in flight: about 4 x workers plans, in bounded bytes."""
-        held = sum(_bytes(need.plan) for place in (*flying, coming) for need in place.fetches)
+        held = sum(bytes_of(need.plan) for place in (*flying, coming) for need in place.fetches)
         fetches = sum(len(place.fetches) for place in flying)
-        workers = sum(self._workers(lane.provider) for lane in _distinct(self._lanes))
-        return fetches < 4 * workers and held <= AHEAD_BYTES
+        return fetches < 4 * self._fetches.workers and held <= AHEAD_BYTES
 
     def _next_block(self, source: Iterator[Asked]) -> list[_Place]:
         block = []
@@ -202,7 +156,10 @@ class Stream:
             block.append(self._plan(index, spatial, lanes))
             if len(block) == _PLANNED_AHEAD:
                 break
-        self._ask_scenes(block)
+        # Asked before the pixels of the block.
+        scenes = self._fetches.scenes(need for place in block for need in place.needs)
+        for place in block:
+            place.scenes += scenes
         return block
 
     def _plan(self, index: int, spatial: SpatialSpec, lanes: Sequence[int]) -> _Place:
@@ -232,60 +189,6 @@ class Stream:
         if isinstance(planned, Failure) or not self._settings.models:
             return planned
         return self._batcher(lane).bind(lambda _: planned)
-
-    def _workers(self, provider: Provider) -> int:
-        own = max(1, provider.workers)
-        return min(own, self._settings.workers or own)
-
-    def _pool(self, provider: Provider) -> Workers:
-        key = id(provider)
-        if key not in self._pools:
-            # A source that takes one request at a time is asked by the caller's own thread.
-            alone = max(1, provider.workers) == 1
-            self._pools[key] = Workers(0 if alone else self._workers(provider), "fetch")
-        return self._pools[key]
-
-    def _provider(self, key: int) -> Provider:
-        return next(lane.provider for lane in self._lanes if id(lane.provider) == key)
-
-    def _fetched(self, need: Need) -> Future[Outcome[PatchReader]]:
-        """The fetch of a plan: one that is in flight or still at hand, else a new one."""
-        key = (need.source, need.plan.fingerprint)
-        if key not in self._kept:
-            provider = self._provider(need.source)
-            pool = self._pool(provider)
-            future = pool.submit(
-                lambda: retrying(
-                    lambda: provider.open(need.plan),
-                    self._settings.max_retries,
-                    self._settings.retry_backoff_s,
-                    pool.stopped.wait,
-                )
-            )
-            self._kept[key] = future, _bytes(need.plan)
-            self._held += _bytes(need.plan)
-            self._forget_oldest()
-        self._kept.move_to_end(key)
-        return self._kept[key][0]
-
-    def _forget_oldest(self) -> None:
-        """Let go of the oldest patches at hand; places in flight hold their own."""
-        while self._held > KEPT_BYTES and len(self._kept) > 1:
-            _, (_, size) = self._kept.popitem(last=False)
-            self._held -= size
-
-    def _ask_scenes(self, block: Sequence[_Place]) -> None:
-        """Ask each source that lists scenes for those of a block, before its pixels."""
-        by_source: dict[int, dict[str, FetchPlan]] = {}
-        for place in block:
-            for one, fetch in place.needs:
-                provider = self._lanes[one].provider
-                by_source.setdefault(id(provider), {})[fetch.fingerprint] = fetch
-        for key, plans in by_source.items():
-            provider = self._provider(key)
-            asked = self._pool(provider).submit(lambda p=provider, f=plans: _scenes(p, f))  # type: ignore[misc]
-            for place in block:
-                place.scenes.append(asked)
 
     # Running
 
@@ -377,45 +280,6 @@ class Stream:
         return self._batchers[lane]
 
 
-def plan_lane(lane: Lane, spatial: SpatialSpec, settings: Settings) -> Outcome[RoiPlan]:
-    """Which pixels one model needs at one place; asks no source."""
-    return plan_roi(
-        lane.model, spatial, lane.temporal, lane.sources, sensor=lane.sensor,
-        input_prep=settings.input_prep, overlap=settings.overlap,
-    ).bind(lambda planned: check_plan(planned, settings.output))  # fmt: skip
-
-
-def retrying(
-    call: Callable[[], Outcome[Any]],
-    retries: int,
-    backoff_s: float,
-    wait: Callable[[float], bool],
-) -> Outcome[Any]:
-    """The outcome of a call, called again while it fails for now; ``wait`` is True once stopped."""
-    outcome = call()
-    for _ in range(retries):
-        if isinstance(outcome, Success) or not outcome.failure().transient:
-            return outcome
-        if wait(backoff_s):
-            return outcome
-        outcome = call()
-    return outcome
-
-
-def _scenes(provider: Provider, plans: Mapping[str, FetchPlan]) -> Mapping[str, Any]:
-    return dict(zip(plans, list_scenes(provider, list(plans.values())), strict=True))
-
-
-def _distinct(lanes: Sequence[Lane]) -> list[Lane]:
-    return list({id(lane.provider): lane for lane in lanes}.values())
-
-
-def _bytes(plan: FetchPlan) -> int:
-    """Bytes of the pixels of a plan, float32."""
-    height, width = plan.grid.shape
-    return 4 * len(plan.bands) * max(1, len(plan.intervals)) * height * width
-
-
 def _bytes_open(planned: RoiPlan) -> int:
     rows, cols = planned.tiling.cells
-    return 4 * rows * cols * planned.model.dim + sum(_bytes(one) for one in planned.fetch_plans)
+    return 4 * rows * cols * planned.model.dim + sum(bytes_of(one) for one in planned.fetch_plans)
