@@ -270,14 +270,19 @@ def sincos(
 
 
 def sincos_2d(
-    width: int, rows: torch.Tensor, cols: torch.Tensor, *, first: Literal["row", "column"]
+    width: int,
+    rows: torch.Tensor,
+    cols: torch.Tensor,
+    *,
+    first: Literal["row", "column"],
+    base: float = 10000.0,
 ) -> torch.Tensor:
     """The code ``(h, w, width)`` of places on a grid: half of the width for each axis.
 
     Masked autoencoders (He et al. 2021) put the column first.
     """
-    along = sincos(width // 2, cols).expand(len(rows), -1, -1)
-    down = sincos(width // 2, rows)[:, None].expand(-1, len(cols), -1)
+    along = sincos(width // 2, cols, base=base).expand(len(rows), -1, -1)
+    down = sincos(width // 2, rows, base=base)[:, None].expand(-1, len(cols), -1)
     return torch.cat([down, along] if first == "row" else [along, down], dim=-1)
 
 
@@ -292,7 +297,7 @@ def resample_positions(
     align_corners: bool = False,
     offset: float = 0.0,
 ) -> torch.Tensor:
-    """A square table of positions ``(1, prefix + n * n, D)`` for another grid.
+    """Square tables of positions ``(T, prefix + n * n, D)`` for another grid; most have one.
 
     The first ``prefix`` rows, of class and register tokens, stay as they are. A table that fits
     comes back as it is. With an ``offset`` the grid is sampled at steps of ``n / (rows + offset)``,
@@ -301,7 +306,7 @@ def resample_positions(
     side = round((table.shape[1] - prefix) ** 0.5)
     if (rows, cols) == (side, side):
         return table
-    grid = table[:, prefix:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    grid = table[:, prefix:].reshape(len(table), side, side, -1).permute(0, 3, 1, 2)
     told: dict[str, Any] = {"size": (rows, cols)}
     if offset:
         told = {"scale_factor": ((rows + offset) / side, (cols + offset) / side)}

@@ -30,15 +30,8 @@ KERNEL = 8  # pixels a side of the published patch kernels, resized for any othe
 MONTHS = 24  # rows of the table of step positions
 
 
-def _variant(
-    name: str,
-    shape: tuple[int, int, int],
-    params_m: float,
-    sha256: str | None,
-    size: int | None,
-    approx_size: int,
-    source: str,
-) -> Variant:
+def _variant(name: str, shape: tuple[int, int, int], params_m: float, **file: Any) -> Variant:
+    """One size; ``file`` is what is known of its weights."""
     dim, depth, heads = shape
     config = {
         "embedding_size": dim, "depth": depth, "num_heads": heads, "mlp_ratio": 4,
@@ -46,15 +39,9 @@ def _variant(
         "norm_eps": 1e-5, "mean": layers.MEAN, "std": layers.STD,
     }  # fmt: skip
     weights = WeightRecord(
-        f"models/{name}/encoder.pt",
-        repo="nasaharvest/galileo",
-        revision="f039dd5dde966a931baeda47eb680fa89b253e4e",
-        size=size,
-        sha256=sha256,
-        licence="MIT",
-        approx_size=approx_size,
-        source=source,
-    )
+        f"models/{name}/encoder.pt", repo="nasaharvest/galileo", licence="MIT",
+        revision="f039dd5dde966a931baeda47eb680fa89b253e4e", **file,
+    )  # fmt: skip
     return Variant(name, dim, config, weights, params_m=params_m)
 
 
@@ -65,18 +52,18 @@ SPEC = ModelSpec(
     modalities={"s2": (layers.S2,), "s1": (layers.S1,), "s2s1": (layers.S2, layers.S1)},
     variants=(
         _variant(
-            "nano", (128, 4, 8), 1.04,
-            "eab6acacf527886a508a555bc24efe4b4a2cf91b162e84cd1c4a1807e942180c", 4_189_406,
-            4_189_406, "the file in the authors' repository; that the hub's is it is inferred",
+            "nano", (128, 4, 8), 1.04, size=4_189_406, approx_size=4_189_406,
+            sha256="eab6acacf527886a508a555bc24efe4b4a2cf91b162e84cd1c4a1807e942180c",
+            source="the file in the authors' repository; that the hub's is it is inferred",
         ),
         _variant(
-            "tiny", (192, 12, 3), 5.7, None, None, 22_000_000,
-            "size computed; no source states a hash",
+            "tiny", (192, 12, 3), 5.7, approx_size=22_000_000,
+            source="size computed; no source states a hash",
         ),
         _variant(
-            "base", (768, 12, 12), 86.5,
-            "935f4912f08483d052d69d8e96518f52ef6827fe718a435cb5536fd9bb7737a7", None, 346_000_000,
-            "size computed; hash as one independent project pins it",
+            "base", (768, 12, 12), 86.5, approx_size=346_000_000,
+            sha256="935f4912f08483d052d69d8e96518f52ef6827fe718a435cb5536fd9bb7737a7",
+            source="size computed; hash as one independent project pins it",
         ),
     ),
     default_variant="nano",
@@ -127,13 +114,7 @@ def groups(model: Model) -> tuple[Group, ...]:
 
 
 def check(model: Model, intervals: tuple[Interval, ...]) -> None:
-    """Nothing; what `prepare` would refuse is refused before any pixel is fetched.
-
-    Raises
-    ------
-    ModelError
-        As `prepare` and `groups`.
-    """
+    """Nothing; raises ModelError as `groups` and `prepare`, before any pixel is fetched."""
     groups(model)
     months_of_series(model, [intervals], max(1, len(intervals)))
 
@@ -179,31 +160,27 @@ def build(model: Model) -> Network:
     from rs_embed.embedders.blocks import Network, transformer
 
     config = model.variant.config
-    width, eps = config["embedding_size"], config["norm_eps"]
-    quarter, kernel = width // 4, config["max_patch_size"]
+    width, eps, kernel = config["embedding_size"], config["norm_eps"], config["max_patch_size"]
+    depth, heads, mlp_ratio = config["depth"], config["num_heads"], config["mlp_ratio"]
 
     def table(rows: int) -> nn.Parameter:
-        return nn.Parameter(torch.empty(rows, quarter))
+        return nn.Parameter(torch.empty(rows, width // 4))
 
-    def embedders(kind: str) -> nn.ModuleDict:
-        mine = [group for group in GROUPS if group.kind == kind]
-        if kind in ("time", "static"):
-            return nn.ModuleDict({g.name: nn.Linear(g.channels, width) for g in mine})
-        return nn.ModuleDict(
-            {g.name: nn.ModuleDict({"proj": nn.Conv2d(g.channels, width, kernel)}) for g in mine}
-        )
+    def embedder(group: Group) -> nn.Module:
+        if group.kind in ("time", "static"):
+            return nn.Linear(group.channels, width)
+        return nn.ModuleDict({"proj": nn.Conv2d(group.channels, width, kernel)})
 
     parts: dict[str, nn.Module | nn.Parameter] = {
         "pos_embed": table(config["max_sequence_length"]),
-        "month_embed": nn.Embedding(12, quarter),
-        "blocks": transformer(
-            width, config["depth"], config["num_heads"], eps=eps, mlp_ratio=config["mlp_ratio"]
-        ),
+        "month_embed": nn.Embedding(12, width // 4),
+        "blocks": transformer(width, depth, heads, eps=eps, mlp_ratio=mlp_ratio),
         "norm": nn.LayerNorm(width, eps=eps),
     }
     for kind, code in KINDS.items():
-        parts[f"{code}_channel_embed"] = table(sum(group.kind == kind for group in GROUPS))
-        parts[f"{kind}_embed"] = embedders(kind)
+        mine = [group for group in GROUPS if group.kind == kind]
+        parts[f"{code}_channel_embed"] = table(len(mine))
+        parts[f"{kind}_embed"] = nn.ModuleDict({group.name: embedder(group) for group in mine})
     return Network(forward, parts, {"base_gsd": config["base_gsd"]})
 
 
@@ -270,6 +247,8 @@ def _embedded(
     """
     import torch
 
+    from rs_embed.embedders.blocks import sincos_2d
+
     columns = {name: i for i, name in enumerate(inputs)}
     month, step = network.month_embed(months), network.pos_embed[: months.shape[1]]
     tokens, seen, shapes = [], [], []
@@ -288,7 +267,13 @@ def _embedded(
             x[..., 2 * quarter : 3 * quarter] += month[:, None, None, :, None]
         if "space" in kind:
             cell = scale_m * patch_px / network.config["base_gsd"]
-            x[..., 3 * quarter :] += torch.from_numpy(_place_code(rows, cols, cell, quarter)).to(x)
+            down, along = (
+                torch.arange(count, dtype=torch.float64, device="cpu") * cell
+                for count in (rows, cols)
+            )
+            # The authors' rates, 10000 to the minus k / (2 * width), fall as those of base 10 do.
+            place = sincos_2d(quarter, down, along, first="column", base=10.0)
+            x[..., 3 * quarter :] += place[:, :, None, None].to(x)
         shown = visible[:, None, None, :steps, [columns[n] for n in mine]]
         seen.append(shown.expand(-1, rows, cols, -1, -1).flatten(1))
         tokens.append(x.flatten(1, 4))
@@ -320,24 +305,6 @@ def _projected(
         cells = cells.reshape(*inputs[name].shape[:2], *cells.shape[1:])  # (B, T, D, h, w)
         out.append(cells.permute(0, 3, 4, 1, 2))
     return torch.stack(out, dim=4)
-
-
-def _place_code(rows: int, cols: int, cell: float, width: int) -> np.ndarray:
-    """``(rows, cols, 1, 1, width)`` float32: the column's code, then the row's.
-
-    The code of a position is the sines, then the cosines, of the position times falling rates.
-    """
-    half = width // 2
-    rates = 10000.0 ** (-np.arange(half // 2) / (2 * half))
-
-    def code(count: int) -> np.ndarray:
-        angles = np.arange(count)[:, None] * cell * rates
-        return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
-
-    out = np.empty((rows, cols, 1, 1, width), dtype=np.float32)
-    out[..., :half] = code(cols)[None, :, None, None]
-    out[..., half:] = code(rows)[:, None, None, None]
-    return out
 
 
 def _attended(network: Any, x: Tensor, seen: Tensor) -> Tensor:

@@ -93,12 +93,8 @@ _STATISTICS = {
 }
 MEAN, STD = ({band: pair[i] for band, pair in _STATISTICS.items()} for i in (0, 1))
 
-S2 = InputSpec(
-    "s2",
-    ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12"),
-    "reflectance_x10000",
-    "COPERNICUS/S2_HARMONIZED",
-)
+_S2 = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
+S2 = InputSpec("s2", _S2, "reflectance_x10000", "COPERNICUS/S2_HARMONIZED")
 S1 = InputSpec("s1", ("VV", "VH"), "db", "COPERNICUS/S1_GRD", cloudy_pct=100)
 # Where the authors derive a layer (slope, one band a WorldCereal product, LandScan's year), no
 # plain choice of a collection's bands gives it: such a layer comes from an array or a local source.
@@ -106,23 +102,13 @@ ELEVATION = InputSpec("elevation", ("elevation",), "metres", static=True)
 SLOPE = InputSpec("slope", ("slope",), "degrees", static=True)
 # Beside a sensor of the caller these keep their own collection.
 _SIDE: Any = {"cloudy_pct": 100, "optional": True}
-DYNAMIC_WORLD = InputSpec(
-    "dw", _DW, "probability", "GOOGLE/DYNAMICWORLD/V1", cloudy_pct=100, optional=True
-)
-WORLD_CEREAL = InputSpec("wc", _WC, "percent", static=True)
 _ERA5 = "ECMWF/ERA5_LAND/MONTHLY_AGGR"
-TEMPERATURE = InputSpec(
-    "era5_t", ("temperature_2m",), "kelvin", _ERA5, cloudy_pct=100, optional=True
-)
-RAIN = InputSpec(
-    "era5_p", ("total_precipitation_sum",), "metres", _ERA5, cloudy_pct=100, optional=True
-)
-WATER = InputSpec(
-    "tc", ("def", "soil", "aet"), "1", "IDAHO_EPSCOR/TERRACLIMATE", cloudy_pct=100, optional=True
-)
-LIGHTS = InputSpec(
-    "viirs", ("avg_rad",), "1", "NOAA/VIIRS/DNB/MONTHLY_V1/VCMCFG", cloudy_pct=100, optional=True
-)
+DYNAMIC_WORLD = InputSpec("dw", _DW, "probability", "GOOGLE/DYNAMICWORLD/V1", **_SIDE)
+WORLD_CEREAL = InputSpec("wc", _WC, "percent", static=True)
+TEMPERATURE = InputSpec("era5_t", ("temperature_2m",), "kelvin", _ERA5, **_SIDE)
+RAIN = InputSpec("era5_p", ("total_precipitation_sum",), "metres", _ERA5, **_SIDE)
+WATER = InputSpec("tc", ("def", "soil", "aet"), "1", "IDAHO_EPSCOR/TERRACLIMATE", **_SIDE)
+LIGHTS = InputSpec("viirs", ("avg_rad",), "1", "NOAA/VIIRS/DNB/MONTHLY_V1/VCMCFG", **_SIDE)
 PEOPLE = InputSpec("landscan", ("population",), "1", static=True)
 
 

@@ -200,13 +200,15 @@ def forward(
     """
     import torch
 
+    from rs_embed.embedders.blocks import resample_positions
+
     embed = network.patch_embed
     patches = embed["conv3d"]["conv3d"](imgs[:, None])  # (B, W, C, h, w)
     rows, cols = patches.shape[3:]
     x = patches.flatten(3).permute(0, 2, 3, 1)  # (B, C, h * w, W)
     x = embed["proj"](embed["chnfus"](x, chn_ids, seen))
     x = torch.cat([network.cls_token.expand(len(x), -1, -1), x], dim=1)
-    x = x + _positions(network.pos_embed, rows, cols)
+    x = x + resample_positions(network.pos_embed, rows, cols, offset=0.1)  # as DINOv2 does
     for block in network.blocks:
         x = block(x)
     tokens: Tensor = network.norm(x)
@@ -260,20 +262,3 @@ def channel_codes(tables: Any, chn_ids: Tensor, width: int) -> Tensor:
         dim=-1,
     )
     return torch.where(chn_ids[..., None] < 0, radar.float(), optical)
-
-
-def _positions(table: Tensor, rows: int, cols: int) -> Tensor:
-    """The stored positions ``(1, 1 + h * w, D)`` for another grid, as DINOv2 resizes them.
-
-    Bicubic, by a factor that takes a tenth of a cell too many.
-    """
-    import torch
-    from torch.nn.functional import interpolate
-
-    side = round((table.shape[1] - 1) ** 0.5)
-    if (rows, cols) == (side, side):
-        return table
-    grid = table[:, 1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    factors = ((rows + 0.1) / side, (cols + 0.1) / side)
-    grid = interpolate(grid, scale_factor=factors, mode="bicubic")
-    return torch.cat([table[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)

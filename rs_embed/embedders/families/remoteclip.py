@@ -29,18 +29,13 @@ def _variant(
 ) -> Variant:
     weights = WeightRecord(
         f"RemoteCLIP-{file}.pt",
-        repo="chendelong/RemoteCLIP",
-        revision="bf1d8a3ccf2ddbf7c875705e46373bfe542bce38",
-        size=size,
-        sha256=sha256,
-        licence="not stated on the hub page (the authors' code is Apache-2.0)",
-        restricted=True,
-        source="the hub's LFS pointers at that revision",
-    )
+        repo="chendelong/RemoteCLIP", revision="bf1d8a3ccf2ddbf7c875705e46373bfe542bce38",
+        size=size, sha256=sha256, source="the hub's LFS pointers at that revision",
+        licence="not stated on the hub page (the authors' code is Apache-2.0)", restricted=True,
+    )  # fmt: skip
     config = {**config, "image_size": 224, "norm_eps": 1e-5, "mean": MEAN, "std": STD}
-    return Variant(
-        name, dim, config, weights, token_px=config.get("patch_size", 32), params_m=params_m
-    )
+    token_px = config.get("patch_size", 32)
+    return Variant(name, dim, config, weights, token_px=token_px, params_m=params_m)
 
 
 SPEC = ModelSpec(
@@ -71,24 +66,18 @@ SPEC = ModelSpec(
     token_px=32,
     module=__name__,
     options=(
-        Option(
-            "activation", str, "gelu",
-            "activation of the transformers: exact GELU, as the authors' README loads them, or "
-            "QuickGELU, as their retrieval script does; rn50 has neither",
-            choices=("gelu", "quickgelu"), builds=True,
-        ),
+        Option("activation", str, "gelu",
+               "activation of the transformers: exact GELU, as the authors' README loads them, or "
+               "QuickGELU, as their retrieval script does; rn50 has neither",
+               choices=("gelu", "quickgelu"), builds=True),
         photographs.REFLECTANCE_MAX,
-        Option(
-            "prepare", str, "native",
-            "native: windows of pixels as they are; official: the whole region as one window, "
-            "resized and cropped as the authors' evaluation does (needs pillow)",
-            choices=("native", "official"),
-        ),
-        Option(
-            "window_px", int, 224,
-            "pixels a side of a window; positions are interpolated (bicubic, antialiased)",
-            minimum=14, sets="window_px",
-        ),
+        Option("prepare", str, "native",
+               "native: windows of pixels as they are; official: the whole region as one window, "
+               "resized and cropped as the authors' evaluation does (needs pillow)",
+               choices=("native", "official")),
+        Option("window_px", int, 224,
+               "pixels a side of a window; positions are interpolated (bicubic, antialiased)",
+               minimum=14, sets="window_px"),
     ),
     image_vector="class token (rn50: attention pooling) projected to the space shared with text",
     assumptions=photographs.ASSUMPTIONS,
@@ -104,16 +93,12 @@ SPEC = ModelSpec(
 )  # fmt: skip
 
 
-_TEXT = "the text tower, not needed to embed images"
-_IGNORED = tuple(
-    (pattern, _TEXT)
-    for pattern in (
-        "positional_embedding", "text_projection", "logit_scale", "token_embedding.weight",
-        "transformer.resblocks.*", "ln_final.*",
-    )
+_TEXT = (
+    "positional_embedding", "text_projection", "logit_scale", "token_embedding.weight",
+    "transformer.resblocks.*", "ln_final.*",
 )  # fmt: skip
 _FILE: dict[str, Any] = {
-    "ignored": _IGNORED,
+    "ignored": tuple((key, "the text tower, not needed to embed images") for key in _TEXT),
     "beside": ("positional_embedding", "logit_scale", "transformer.resblocks.0.ln_1.weight"),
     "copies": "model.",
 }
@@ -216,17 +201,12 @@ def _vit(config: Mapping[str, Any], activation: str) -> Any:
     from torch.nn import Linear
 
     network = VisionTransformer(
-        img_size=config["image_size"],
-        patch_size=config["patch_size"],
-        num_classes=config["embed_dim"],
-        embed_dim=config["width"],
-        depth=config["layers"],
-        num_heads=config["heads"],
-        pre_norm=True,
+        img_size=config["image_size"], patch_size=config["patch_size"], dynamic_img_size=True,
+        embed_dim=config["width"], depth=config["layers"], num_heads=config["heads"],
+        num_classes=config["embed_dim"], pre_norm=True,
         norm_layer=partial(LayerNorm, eps=config["norm_eps"]),
         act_layer="quick_gelu" if activation == "quickgelu" else None,  # None: exact GELU
-        dynamic_img_size=True,
-    )
+    )  # fmt: skip
     # The published projection is a plain matrix.
     network.head = Linear(config["width"], config["embed_dim"], bias=False)
     return network
@@ -242,21 +222,13 @@ def _resnet(config: Mapping[str, Any]) -> Any:
         for i, depth in enumerate(config["layers"])
     )
     layout = ByoModelCfg(
-        stages,
-        stem_chs=(width // 2, width // 2, width),
-        stem_type="",
-        stem_pool="avg2",
-        downsample="avg",
-        aa_layer="avg",
-        head_type="attn_abs",
-    )
+        stages, stem_type="", stem_chs=(width // 2, width // 2, width), stem_pool="avg2",
+        downsample="avg", aa_layer="avg", head_type="attn_abs",
+    )  # fmt: skip
     network: Any = ByobNet(layout, num_classes=config["embed_dim"], img_size=config["image_size"])
     # timm's own head has 64 channels a head, which is the published 32 heads at full width only.
     network.head = AttentionPool2d(
-        network.num_features,
-        feat_size=network.head.feat_size,
-        out_features=config["embed_dim"],
-        num_heads=config["heads"],
-        qkv_separate=True,
-    )
+        network.num_features, feat_size=network.head.feat_size, qkv_separate=True,
+        out_features=config["embed_dim"], num_heads=config["heads"],
+    )  # fmt: skip
     return network
