@@ -82,11 +82,11 @@ def published_entries(model: Model) -> list[Entry]:
         for name, inputs in spec.modalities.items()
         if spec.modality_builds and name != model.modality
     ]
-    found = [entry for one in (model, *others) for entry in _read_entries(one)]
+    found = [entry for one in (model, *others) for entry in read_entries(one)]
     return _once([*found, *_beside(model)])
 
 
-def _read_entries(model: Model) -> list[Entry]:
+def read_entries(model: Model) -> list[Entry]:
     """The part of the file that the model's own network reads."""
     own = [
         (key, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
