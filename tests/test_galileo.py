@@ -557,12 +557,11 @@ def test_real_pixels_take_the_official_path(spain) -> None:
              "S2_SWIR": (8, 10)}  # fmt: skip
     network = load_model(ModelChoice("galileo", weights=str(REAL)), device="cpu").network
     with torch.inference_mode():
-        out, seen, _ = network(
-            {name: x[:, :, a:b] for name, (a, b) in parts.items()},
-            torch.ones(1, 1, 5, dtype=torch.bool), torch.tensor([[8]]), 8, 10.0,
+        out = network(
+            months=torch.tensor([[8]]), scale_m=torch.tensor(10.0), patch_px=torch.tensor(8),
+            **{name: x[:, :, a:b] for name, (a, b) in parts.items()},
         )  # fmt: skip
-    assert seen.all()
-    wanted = out[0].reshape(8, 8, 5, 128).mean(dim=2).numpy()
+    wanted = out["grid"][0].numpy()
     np.testing.assert_allclose(field.cells[8:16, 16:24], wanted, rtol=1e-4, atol=1e-4)
     emb = unwrap_or_raise(assemble_embedding(planned, field, OutputSpec.pooled(), {}))
     np.testing.assert_allclose(emb.data, field.cells.mean((0, 1)), rtol=1e-5, atol=1e-6)
