@@ -3,7 +3,8 @@
 Wavelengths and statistics of Sentinel-2, Sentinel-1 and aerial images: README and demo of
 github.com/zhu-xlab/DOFA (0293753). The scale, 0 to 255: Normalization.md of
 github.com/allenai/satlas (04f2347), whose SatlasPretrain images DOFA was trained on. Landsat's
-wavelengths: USGS, Landsat 8 OLI; PlanetScope's: Planet's product specification (SuperDove).
+wavelengths: USGS, Landsat 8 OLI; PlanetScope's (SuperDove) are nominal band centres that were not
+checked against Planet's specification.
 """
 
 from __future__ import annotations
